@@ -1,0 +1,1 @@
+"""Reads what to extract, writes prompts and turns the answers of the model into records."""

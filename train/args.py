@@ -1,0 +1,190 @@
+"""Arguments of the training verbs: dataclasses whose fields are flags and YAML keys alike."""
+
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+
+class ArgumentsError(ValueError):
+    """Flags or YAML keys that cannot be used, one line a problem."""
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines."""
+        return str(self).splitlines()
+
+
+@dataclass
+class DataArguments:
+    """What to train and score on."""
+
+    train: list[str] = field(metadata={"help": "Record files (.jsonl, .jsonl.gz, .json) to train on."})
+    dev: list[str] = field(default_factory=list, metadata={"help": "Record files to score on after every epoch."})
+    data_root: str = field(default="", metadata={"help": "Folder that relative --train and --dev paths start from."})
+    schema: str | None = field(
+        default=None,
+        metadata={"help": "Schema for all files: inline JSON or a file. Default: schema.json beside each file."},
+    )
+    max_labels: int | None = field(default=None, metadata={"help": "Most labels of a training batch; default all."})
+    label_dropout: float = field(default=0.0, metadata={"help": "Share of labels a batch does not ask for, in [0, 1)."})
+    source_cap: int | None = field(default=None, metadata={"help": "Most texts of a file in an epoch; default all."})
+    max_dev_records: int | None = field(default=None, metadata={"help": "Score on the first so many records a file."})
+
+
+@dataclass
+class ModelArguments:
+    """What to train: a bare encoder with fresh heads, or an LDNet checkpoint."""
+
+    encoder: str | None = field(
+        default=None, metadata={"help": "Hub id or folder of an encoder; 'minilm' is that of the train extra."}
+    )
+    model: str | None = field(default=None, metadata={"help": "Folder or Hub id of an LDNet checkpoint to go on from."})
+    schema_attention: Literal["prefix", "full"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    label_state: Literal["mean", "marker"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    head_size: int | None = field(default=None, metadata={"help": "Width of the link heads."})
+    label_drop: Literal["joint", "prob", "logit", "none"] | None = field(
+        default=None, metadata={"help": "Form of the gate; none = without label drop."}
+    )
+    relevance_target: Literal["text", "endpoint", "span"] | None = field(
+        default=None, metadata={"help": "Which tokens count as relevant."}
+    )
+    relevance_loss: Literal["balanced", "mean"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    relevance_weight: float | None = field(default=None, metadata={"help": "Weight of the relevance loss."})
+    max_fragments: int | None = field(default=None, metadata={"help": "Most fragments of a mention; 1 = contiguous."})
+    fragment_links: Literal["as", "a2a"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    paper: bool = field(default=False, metadata={"help": "Start from LDNetConfig.paper() (arXiv 2502.12614)."})
+
+    def config_fields(self) -> dict[str, Any]:
+        """Fields of `LDNetConfig` that were set."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoder", "model", "paper")}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+@dataclass
+class LDNetTrainingArguments(TrainingArguments):
+    """Every `TrainingArguments` field, with defaults for small encoders, and what LDNet adds."""
+
+    output_dir: str = field(default="", metadata={"help": "Folder for checkpoints and the final model."})
+    learning_rate: float = field(default=2e-4, metadata={"help": "Learning rate of the encoder."})
+    head_learning_rate: float | None = field(
+        default=1e-3, metadata={"help": "Learning rate of everything but the encoder."}
+    )
+    num_train_epochs: float = field(default=10.0, metadata={"help": "Epochs."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to score: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to write a checkpoint: no, steps, epoch."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep (the best stays too)."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch, not the last."})
+    metric_for_best_model: str | None = field(default="f1", metadata={"help": "f1 is the mean of the tasks' F1."})
+    patience: int | None = field(default=None, metadata={"help": "Stop after so many scorings without a better one."})
+
+    def __post_init__(self) -> None:
+        if not self.output_dir:
+            raise ArgumentsError("output_dir: none is given; name a folder with --output_dir")
+        # transformers refuses --bf16 on a CPU unless it is told that the CPU is meant
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        super().__post_init__()
+
+
+class Parser(HfArgumentParser):
+    """`HfArgumentParser` that reads YAML first and says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the whole usage."""
+        raise ArgumentsError(f"{self.prog}: {message}; see --help")
+
+    def known_names(self) -> list[str]:
+        """All flags without dashes."""
+        return [name[2:] for action in self._actions for name in action.option_strings if name.startswith("--")]
+
+    def parse(self, argv: Sequence[str]) -> tuple[Any, ...]:
+        """Dataclasses from `--config file.yaml` and flags; flags win.
+
+        Args:
+            argv: Arguments of the verb.
+
+        Returns:
+            One instance a dataclass.
+
+        Raises:
+            ArgumentsError: With every unknown key and its nearest match.
+        """
+        argv = [part for flag in argv for part in (flag.split("=", 1) if flag.startswith("--config=") else [flag])]
+        if "--config" in argv:
+            at = argv.index("--config")
+            if at + 1 == len(argv):
+                self.error("--config: no file is named")
+            argv = [*self._flags_of(Path(argv[at + 1])), *argv[:at], *argv[at + 2 :]]
+        flags = [flag[2:].split("=")[0] for flag in argv if flag.startswith("--")]
+        if unknown := [flag for flag in flags if flag not in self.known_names()]:
+            self._raise_unknown(unknown, "flag")  # before argparse misses the flag that was meant
+        *parsed, own, rest = self.parse_args_into_dataclasses(
+            argv, return_remaining_strings=True, look_for_args_file=False
+        )
+        if rest:
+            self._raise_unknown(rest, "argument")
+        if own.config is not None:
+            self.error(f"--config: a second file is named, {own.config!r}; put all keys in one file")
+        return tuple(parsed)
+
+    def _raise_unknown(self, names: list[str], kind: str) -> NoReturn:
+        known = self.known_names()
+        lines = []
+        for name in names:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see --help for all"
+            lines.append(f"{self.prog}: unknown {kind} {name!r}; {hint}")
+        raise ArgumentsError("\n".join(lines))
+
+    def _flags_of(self, path: Path) -> list[str]:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ArgumentsError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}); mend the file") from error
+        if not isinstance(content, dict):
+            raise ArgumentsError(f"{path}: holds no keys; write for instance 'learning_rate: 0.0002'")
+        known = set(self.known_names()) - {"help", "config"}
+        unknown = [str(key) for key in content if key not in known]
+        if unknown:
+            self._raise_unknown(unknown, f"key in {path}:")
+        flags: list[str] = []
+        for key, value in content.items():
+            if value is None and self.get_default(key) is not None:
+                raise ArgumentsError(f"{path}: {key!r} has no value; write one, or leave the key out")
+            if value is None or value == []:
+                continue
+            values = value if isinstance(value, list) else [value]
+            flags += [f"--{key}", *(json.dumps(v) if isinstance(v, dict) else str(v) for v in values)]
+        return flags
+
+
+def parse_arguments(
+    types: Sequence[type], argv: Sequence[str] | None, prog: str, description: str
+) -> tuple[Any, ...]:
+    """Parse flags and YAML into dataclasses.
+
+    Args:
+        types: Dataclasses.
+        argv: Arguments; the process's own by default.
+        prog: Shown in help and errors.
+        description: Shown in help.
+
+    Returns:
+        One instance a dataclass.
+
+    Raises:
+        ArgumentsError: In one line a problem.
+    """
+    # Abbreviations would pass misspelt flags, and flags that a later version calls otherwise.
+    parser = Parser(list(types), prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file with the same keys as the flags; flags win.")
+    return parser.parse(sys.argv[1:] if argv is None else argv)

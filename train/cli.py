@@ -1,0 +1,105 @@
+"""The command `ldnet`: lists the verbs and turns errors into one line each; nothing else."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ldnet import __version__
+from ldnet.train.commands import ceiling, evaluate, extract, validate
+
+WRONG_INPUT = 2  # exit code
+# Click's error, or that of the copy of click inside newer versions of typer.
+UsageError = typer.BadParameter.__base__
+
+app = typer.Typer(
+    name="ldnet",
+    epilog="ldnet VERB --help explains a verb and shows examples. Exit code 2: the input is wrong, with a "
+    "line on stderr for each problem; the variable LDNET_TRACEBACK=1 shows where it was found.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: the examples stay as they are, and it is there at once
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command(
+    "finetune",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def finetune(context: typer.Context) -> int:
+    """Train a model on your own records."""
+    from ldnet.train.commands.finetune import main as run
+
+    return run(context.args)
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Universal information extraction: entities, relations and opinions from a schema that you write."""
+    if version:
+        print(f"ldnet {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command("extract")(extract.run)
+app.command("evaluate")(evaluate.run)
+app.command("ceiling")(ceiling.run)
+app.command("validate")(validate.run)
+
+
+def problem_lines(error: Exception) -> list[str] | None:
+    """What an error that a user can cure says, a line for each problem.
+
+    Args:
+        error: What a verb raised.
+
+    Returns:
+        Lines for stderr; `None` for an error of ours, which keeps its traceback.
+    """
+    from ldnet.train.reporting import one_line
+
+    safetensors = sys.modules.get("safetensors")  # not imported for this: an error of it needs it loaded
+    if isinstance(error, UsageError):
+        command = error.ctx.command_path if error.ctx else "ldnet"
+        problems = [f"{command}: {error.format_message()} See {command} --help"]
+    elif isinstance(error, ValueError):
+        problems = getattr(error, "problems", None) or [str(error) or type(error).__name__]
+    elif isinstance(error, OSError):
+        known = error.filename is not None and error.strerror
+        problems = [f"{error.filename}: {error.strerror}. Check the path." if known else str(error)]
+    elif safetensors is not None and isinstance(error, safetensors.SafetensorError):
+        problems = [f"the weights are damaged or cut off ({error}). Copy or download the model again."]
+    else:
+        return None
+    return [one_line(problem) for problem in problems]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        argv: What follows `ldnet`; `None` = the arguments of the process.
+
+    Returns:
+        Exit code: 0, 2 for wrong input, 130 if interrupted.
+    """
+    try:
+        return app(args=argv, prog_name="ldnet", standalone_mode=False) or 0
+    except SystemExit as stop:  # argparse in finetune, or a reader that closed the pipe
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        lines = problem_lines(error)
+        if lines is None or os.environ.get("LDNET_TRACEBACK"):
+            raise
+        print("\n".join(lines), file=sys.stderr)
+        return WRONG_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

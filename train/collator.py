@@ -1,0 +1,120 @@
+"""Examples -> a batch for `LDNetModel`: one shared schema, gold links as index lists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldnet.processing.links import Loop, encode_loops
+from ldnet.processing.processing_ldnet import LDNetProcessor
+from ldnet.processing.schema import EntityType, Label, LabelKind, RelationType, Schema
+from ldnet.train.dataset import Example, label_key
+
+
+@dataclass
+class LDNetCollator:
+    """Collates training examples; works with any `Trainer`.
+
+    All texts of a batch share one schema: the labels that occur in it and other annotated labels as negatives. What
+    is drawn depends on seed, epoch and examples only, so that a resumed run draws the same.
+
+    Args:
+        processor: Tokenises labels and lays out the text parts.
+        max_labels: Most labels of a batch; labels that occur are never left out for room. `None` = all.
+        label_dropout: Share of the labels that a batch does not ask for, with their structures, in [0, 1).
+        shuffle_labels: Whether label order is drawn anew for each batch (full attention sees the order).
+        seed: Seed of all draws.
+        epoch: Counted by the trainer.
+    """
+
+    processor: LDNetProcessor
+    max_labels: int | None = None
+    label_dropout: float = 0.0
+    shuffle_labels: bool = True
+    seed: int = 0
+    epoch: int = 0
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Make a batch.
+
+        Args:
+            examples: Items of an `ExtractionDataset`.
+
+        Returns:
+            The arguments of `LDNetModel.forward`, `labels` included.
+        """
+        rng = np.random.default_rng([self.seed, self.epoch, *(example.index for example in examples)])
+        labels = self.choose_labels(examples, rng)
+        position = {label_key(label): i for i, label in enumerate(labels)}
+        schema = self.processor.encode_schema(prompt_schema(labels))
+        width = schema["schema_input_ids"].shape[1] if self.processor.schema_attention == "full" else 0
+        batch = self.processor.encode_tokens([example.tokens for example in examples], width)
+        return batch | schema | self.link_targets(examples, position)
+
+    def choose_labels(self, examples: Sequence[Example], rng: np.random.Generator) -> list[Label]:
+        """Labels of the batch: those that occur and a draw of the other annotated ones."""
+        candidates: dict[tuple[int, str], Label] = {}
+        occurring: set[tuple[int, str]] = set()
+        for example in examples:
+            labels = example.source.schema.labels
+            candidates.update((label_key(labels[i]), labels[i]) for i in example.annotated)
+            occurring.update(label_key(labels[loop.label]) for loop in example.loops)
+        keys = [key for key in candidates if rng.random() >= self.label_dropout] or list(candidates)
+        if self.max_labels is not None and len(keys) > self.max_labels:
+            absent = [key for key in keys if key not in occurring]
+            present = [key for key in keys if key in occurring]
+            drawn = rng.permutation(len(absent))[: max(0, self.max_labels - len(present))]
+            keys = present + [absent[i] for i in sorted(drawn)]
+        # Entities stand before relations whatever the draw: Schema.labels has that order.
+        order = rng.permutation(len(keys)) if self.shuffle_labels else range(len(keys))
+        return sorted((candidates[keys[i]] for i in order), key=lambda label: label.kind != LabelKind.MENTION)
+
+    def link_targets(
+        self, examples: Sequence[Example], position: dict[tuple[int, str], int]
+    ) -> dict[str, Tensor]:
+        """Gold links and masks; see `LinkTargets`.
+
+        Args:
+            examples: The texts.
+            position: Label key -> index in the batch's schema.
+
+        Returns:
+            `labels` and the fields of the targets.
+        """
+        found: dict[str, list[tuple[int, int, int]]] = {"open": [], "close": [], "inside": [], "next": []}
+        annotated = torch.zeros((len(examples), len(position)), dtype=torch.bool)
+        for text, example in enumerate(examples):
+            labels = example.source.schema.labels
+            local = {i: position.get(label_key(labels[i])) for i in example.annotated}
+            annotated[text, [i for i in local.values() if i is not None]] = True
+            kept = [
+                Loop(local[loop.label], loop.mentions) for loop in example.loops if local[loop.label] is not None
+            ]
+            links = encode_loops(kept, self.processor.fragment_links)
+            for name, shift in (("open", 0), ("close", 0), ("inside", 1), ("next", 1)):
+                # Tokens move by one: a special token stands before every text.
+                found[name] += [(text, row + shift, column + 1) for row, column in getattr(links, name)]
+        return {
+            "labels": torch.ones(len(examples), dtype=torch.long),
+            **{f"{k}_links": torch.tensor(v, dtype=torch.long).reshape(-1, 3) for k, v in found.items()},
+            "annotated": annotated,
+            "supervision": torch.tensor([example.supervision for example in examples]),
+            "partial": torch.tensor([example.source.partial for example in examples]),
+        }
+
+
+def prompt_schema(labels: Sequence[Label]) -> Schema:
+    """A schema whose labels are exactly `labels`, in their order.
+
+    Args:
+        labels: Mention labels before relation labels.
+
+    Returns:
+        The schema; argument types are left out, prompts do not show them.
+    """
+    return Schema(
+        entities=tuple(EntityType(x.name, x.description) for x in labels if x.kind == LabelKind.MENTION),
+        relations=tuple(RelationType(x.name, x.description) for x in labels if x.kind == LabelKind.RELATION),
+    )

@@ -1,0 +1,201 @@
+"""One file per verb of the command line; here is what several verbs share."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ldnet.processing.schema import Schema
+
+SCHEMA_HELP = (
+    "What to look for: JSON such as '[\"person\"]', or a .json or .yaml file. "
+    "Default: the schema.json beside the data"
+)
+SchemaOption = Annotated[
+    str | None, typer.Option("--schema", help=f"{SCHEMA_HELP}, else the labels of its records.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Folder or Hub id. Default: the checkpoint inside the package.")
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder", help="Folder or Hub id of an encoder whose tokens count, instead of a model's."
+    ),
+]
+DATA_HELP = "Records: .jsonl, .jsonl.gz or .json."
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", help="Keep what scores above this, between 0 and 1. Default: the model's own."
+    ),
+]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts of a batch.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the scores to this file as JSON.")]
+
+
+def note(message: str) -> None:
+    """Say something on stderr that is no error.
+
+    Args:
+        message: One line.
+    """
+    typer.echo(message, err=True)
+
+
+def supported_part(schema: "Schema", source: str) -> "Schema":
+    """The part of a data set's own schema that this version can extract; what is left out is named on stderr.
+
+    Args:
+        schema: A schema that nobody asked for by name: it lies beside the data.
+        source: Where it comes from.
+
+    Returns:
+        The schema, or the rest of it.
+
+    Raises:
+        SchemaError: If nothing is left.
+    """
+    missing = schema.unsupported()
+    if not missing:
+        return schema
+    empty = {"question": None, "spans": False}
+    rest = replace(schema, **{key: empty.get(key, ()) for key in missing})
+    if not rest.labels:
+        schema.require_supported()
+    note(f"{source}: the schema's {', '.join(missing)} cannot be extracted yet and are left out")
+    return rest
+
+
+def load_data(data: Path, schema: str | None) -> tuple[list[dict[str, Any]], "Schema"]:
+    """Checked records, and what to ask of their texts.
+
+    Args:
+        data: File of records.
+        schema: What the user gave: JSON or a file; `None` = the `schema.json` beside the data, else the
+            labels of the records.
+
+    Returns:
+        Records and schema.
+
+    Raises:
+        RecordError: With every problem of the records.
+        SchemaError: With every problem of the schema, or if it asks for what cannot be extracted yet.
+    """
+    from ldnet.processing.schema import Schema
+    from ldnet.train.data import load_records, load_schema_for
+
+    if schema is not None:
+        asked = Schema.from_any(schema)
+        asked.require_supported()
+        return load_records(data, asked), asked
+    beside = load_schema_for(data)
+    records = load_records(data, beside)
+    return records, supported_part(beside or Schema.from_records(records), str(data))
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No bars and remarks of transformers while the block runs, so that stderr holds our lines only.
+
+    On a terminal the bars stay: loading from the Hub may take its time.
+    """
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_pipeline(model: str | None) -> Any:
+    """The pipeline of a checkpoint, loaded without remarks.
+
+    Args:
+        model: Folder or Hub id; `None` = the embedded default.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    with quiet_libraries():
+        from ldnet.train import loading
+
+        return loading.load_pipeline(model)
+
+
+def load_processor(model: str | None, encoder: str | None) -> Any:
+    """Only the processor: for what needs tokens but no weights.
+
+    Args:
+        model: Folder or Hub id of a checkpoint; `None` = the embedded default.
+        encoder: Folder or Hub id of an encoder, instead of a model.
+
+    Returns:
+        The processor.
+
+    Raises:
+        ValueError: If both are given.
+        OSError: If there is no such tokenizer.
+    """
+    if model is not None and encoder is not None:
+        raise ValueError("--model and --encoder: both are given; name the one whose tokens count")
+    with quiet_libraries():
+        from ldnet.processing.processing_ldnet import LDNetProcessor
+        from ldnet.train import loading
+
+        if encoder is not None:
+            return LDNetProcessor.from_tokenizer(loading.resolve_encoder(encoder))
+        return LDNetProcessor.from_pretrained(str(loading.default_model_path()) if model is None else model)
+
+
+def model_name(model: str | None) -> str:
+    """What reports call a model.
+
+    Args:
+        model: What the user gave.
+
+    Returns:
+        The same, or the name of the embedded default.
+    """
+    from ldnet.train import loading
+
+    return loading.DEFAULT_MODEL if model is None else model
+
+
+def text_problem(text: Any, pipe: Any, schema: "Schema") -> tuple[str, str] | None:
+    """Why a text cannot be extracted from.
+
+    Args:
+        text: What was given as a text.
+        pipe: The pipeline, whose processor knows how long a text may be.
+        schema: What is asked.
+
+    Returns:
+        What is wrong and what to do, or `None`.
+    """
+    if not isinstance(text, str):
+        return "not a string", "Write the text in quotes."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "half of a surrogate pair in it", "Decode the text again from its source."
+    room = pipe.processor.room_for(schema)
+    length = len(pipe.processor.tokenize_texts([text])[0])
+    if length > room:
+        return f"{length} tokens, but the model reads {room}", "Split it, for instance into sentences."
+    return None

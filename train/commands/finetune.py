@@ -1,0 +1,146 @@
+"""`ldnet finetune`: train on record files with the HF Trainer."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ldnet.configuration_ldnet import LDNetConfig
+from ldnet.modeling_ldnet import LDNetModel
+from ldnet.processing.processing_ldnet import LDNetProcessor
+from ldnet.processing.schema import Schema
+from ldnet.train.args import (
+    ArgumentsError,
+    DataArguments,
+    LDNetTrainingArguments,
+    ModelArguments,
+    parse_arguments,
+)
+from ldnet.train.collator import LDNetCollator
+from ldnet.train.dataset import ExtractionDataset
+from ldnet.train.loading import from_encoder, load_checkpoint
+from ldnet.train.sources import load_source
+from ldnet.train.trainer import LDNetTrainer
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """Train LDNet on record files.
+
+Examples:
+  ldnet finetune --encoder minilm --train data/train.jsonl --dev data/dev.jsonl --output_dir out
+  ldnet finetune --model out --train more/train.jsonl --dev more/dev.jsonl --config finetune.yaml --output_dir out2
+"""
+
+
+def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
+    """Model and processor from the arguments.
+
+    Args:
+        args: Either an encoder or a checkpoint.
+
+    Returns:
+        Both, ready to train.
+
+    Raises:
+        ArgumentsError: If neither or both are named, or a checkpoint's settings shall change.
+    """
+    if (args.encoder is None) == (args.model is None):
+        raise ArgumentsError(
+            "encoder, model: name one of them: --encoder for a fresh start, --model to go on"
+        )
+    chosen = args.config_fields()
+    if args.encoder is not None:
+        return from_encoder(args.encoder, **(LDNetConfig.paper_fields() if args.paper else {}) | chosen)
+    if chosen or args.paper:
+        raise ArgumentsError(
+            f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"
+        )
+    return load_checkpoint(args.model)
+
+
+def build_datasets(
+    args: DataArguments, processor: LDNetProcessor
+) -> tuple[ExtractionDataset, ExtractionDataset | None]:
+    """Training and dev data.
+
+    Args:
+        args: The files.
+        processor: Tokenises them.
+
+    Returns:
+        Both data sets; no dev data gives `None`.
+    """
+    schema = None if args.schema is None else Schema.from_any(args.schema)
+    train = ExtractionDataset(processor, [load_source(path, args.data_root, schema) for path in args.train])
+    parts = [load_source(path, args.data_root, schema) for path in args.dev]
+    parts = [(source, records[: args.max_dev_records]) for source, records in parts]
+    return train, ExtractionDataset(processor, parts, keep_too_long=True) if parts else None
+
+
+def resume_point(args: LDNetTrainingArguments) -> str | None:
+    """The checkpoint to resume from: a folder, or the last one of the output folder for `true`."""
+    wanted = args.resume_from_checkpoint
+    if wanted in (None, "false", "False"):
+        return None
+    return get_last_checkpoint(args.output_dir) if wanted in ("true", "True", "last") else wanted
+
+
+def build_trainer(
+    data: DataArguments, model_args: ModelArguments, args: LDNetTrainingArguments
+) -> LDNetTrainer:
+    """Everything put together.
+
+    Args:
+        data: The files.
+        model_args: The model.
+        args: How to train.
+
+    Returns:
+        A trainer that can `train()`.
+    """
+    set_seed(args.seed)
+    model, processor = build_model(model_args)
+    train, dev = build_datasets(data, processor)
+    if dev is None:
+        args.eval_strategy, args.load_best_model_at_end = "no", False
+    callbacks: list[Any] = []
+    if args.patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=args.patience))
+    return LDNetTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=dev,
+        data_collator=LDNetCollator(processor, data.max_labels, data.label_dropout, seed=args.seed),
+        head_learning_rate=args.head_learning_rate,
+        source_cap=data.source_cap,
+        callbacks=callbacks,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb.
+
+    Args:
+        argv: Its arguments; the process's own by default.
+
+    Returns:
+        Exit code.
+    """
+    data, model_args, args = parse_arguments(
+        (DataArguments, ModelArguments, LDNetTrainingArguments), argv, "ldnet finetune", DESCRIPTION
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    trainer = build_trainer(data, model_args, args)
+    trainer.train(resume_from_checkpoint=resume_point(args))
+    trainer.save_model(args.output_dir)
+    if trainer.eval_dataset is not None:
+        metrics = trainer.evaluate()
+        if trainer.is_world_process_zero():
+            trainer.save_metrics("eval", metrics)
+            logger.info("%s", {k: round(v, 2) for k, v in metrics.items() if k.endswith("f1")})
+    logger.info("saved %s", Path(args.output_dir))
+    return 0

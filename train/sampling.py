@@ -1,0 +1,65 @@
+"""Order of training examples: batches of one source and of like length, the same for a seed and an epoch."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+BATCHES_SORTED_TOGETHER = 50  # length sorting happens inside this many batches, so that epochs differ
+
+
+class SourceBatchSampler(Sampler[int]):
+    """Indices in runs of `batch_size` that share a source and have like lengths; every epoch is another shuffle.
+
+    What is left of a source after its full runs is pooled into mixed runs at the end, so each index comes once.
+
+    Args:
+        sources: Source of each example.
+        lengths: Tokens of each example.
+        batch_size: Length of a run; a batch sampler cuts there.
+        seed: Seed of the shuffles.
+        source_cap: Most examples of a source in an epoch, drawn anew each epoch; `None` = all.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        lengths: Sequence[int],
+        batch_size: int,
+        seed: int = 0,
+        source_cap: int | None = None,
+    ):
+        self.lengths = np.asarray(lengths)
+        self.batch_size, self.seed, self.source_cap, self.epoch = batch_size, seed, source_cap, 0
+        names = np.asarray(sources)
+        self.groups = [np.flatnonzero(names == name) for name in sorted(set(sources))]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the shuffle of an epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        sizes = [len(group) for group in self.groups]
+        return sum(sizes if self.source_cap is None else [min(size, self.source_cap) for size in sizes])
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        runs, rest = [], []
+        for group in self.groups:
+            full, left = self._runs(rng.permutation(group)[: self.source_cap])
+            runs += full
+            rest.append(left)
+        order = rng.permutation(len(runs))
+        mixed, last = self._runs(rng.permutation(np.concatenate(rest))) if rest else ([], [])
+        for run in [*(runs[i] for i in order), *mixed, last]:
+            yield from map(int, run)
+
+    def _runs(self, indices: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        size = self.batch_size
+        left = indices[len(indices) - len(indices) % size :]
+        runs = []
+        for first in range(0, len(indices) - len(left), size * BATCHES_SORTED_TOGETHER):
+            window = indices[first : min(first + size * BATCHES_SORTED_TOGETHER, len(indices) - len(left))]
+            window = window[np.argsort(self.lengths[window], kind="stable")]
+            runs += [window[i : i + size] for i in range(0, len(window), size)]
+        return runs, left

@@ -94,7 +94,7 @@ class LinkHead(nn.Module):
         self.head_size = config.head_size
         self.rotary_base = config.rotary_base
         self.projection = nn.Linear(hidden_size, 6 * config.head_size)
-        self.activation = nn.GELU()
+        self.activation = nn.GELU() if config.head_activation == "gelu" else nn.Identity()
         self.dropout = nn.Dropout(config.head_dropout)
         self.register_buffer("inverse_frequency", self.make_inverse_frequency(), persistent=False)
 
@@ -106,7 +106,9 @@ class LinkHead(nn.Module):
     def project_labels(self, label_states: Tensor) -> tuple[Tensor, Tensor]:
         """TA queries and keys of labels, each `(..., M, D)`; computed once a schema at inference."""
         width = 2 * self.head_size
-        states = nn.functional.linear(label_states, self.projection.weight[:width], self.projection.bias[:width])
+        states = nn.functional.linear(
+            label_states, self.projection.weight[:width], self.projection.bias[:width]
+        )
         query, key = self.dropout(self.activation(states)).chunk(2, dim=-1)
         return query, key
 
@@ -139,8 +141,8 @@ class LinkHead(nn.Module):
 class RelevanceHead(nn.Module):
     """Label drop (eq. 15): one relevance logit a token and link kind.
 
-    With targets of kind `"text"` openings and closings have a vector each and markers are never gated; otherwise one
-    vector a kind (TA, AS, A2A) judges tokens and markers alike.
+    With targets of kind `"text"` openings and closings have a vector each and markers are never gated;
+    otherwise one vector a kind (TA, AS, A2A) judges tokens and markers alike.
     """
 
     def __init__(self, config: LDNetConfig):
@@ -149,7 +151,7 @@ class RelevanceHead(nn.Module):
         self.projection = nn.Linear(config.encoder_config.hidden_size, 3 if self.gates_markers else 4)
 
     def forward(self, text_states: Tensor, label_states: Tensor) -> Gates:
-        """Relevance logits of tokens `(B, L, H)` and, if they are gated, of labels `(M, H)` or `(B, M, H)`."""
+        """Relevance logits of tokens `(B, L, H)` and, if gated, of labels `(M, H)` or `(B, M, H)`."""
         logits = self.projection(text_states)
         if not self.gates_markers:
             return Gates(*logits.unbind(dim=-1))

@@ -17,7 +17,8 @@ class LinkTargets(NamedTuple):
         label_mask (`torch.BoolTensor` of shape `(B, M)`): True where the label was annotated in the text.
         token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
         supervision (`torch.BoolTensor` of shape `(B, 3)`): Whether TA, AS and A2A are trained on the text.
-        partial (`torch.BoolTensor` of shape `(B,)`): Not every mention is marked: only cells that share a start or
+        partial (`torch.BoolTensor` of shape `(B,)`): Not every mention is marked: only cells that share a
+        start or
             an end with a gold link say anything about AS and A2A.
     """
 
@@ -47,7 +48,9 @@ def multilabel_cross_entropy(logits: Tensor, gold: Tensor, legal: Tensor) -> Ten
     zero = logits.new_zeros(len(logits), 1)
     negative = logits.masked_fill(gold | ~legal, lowest)
     positive = (-logits).masked_fill(~gold | ~legal, lowest)
-    return torch.logsumexp(torch.cat([negative, zero], 1), 1) + torch.logsumexp(torch.cat([positive, zero], 1), 1)
+    return torch.logsumexp(torch.cat([negative, zero], 1), 1) + torch.logsumexp(
+        torch.cat([positive, zero], 1), 1
+    )
 
 
 def scatter_links(index: Tensor, shape: torch.Size) -> Tensor:
@@ -89,7 +92,9 @@ def link_loss(scores: LinkScores, targets: LinkTargets, lower_triangle: bool) ->
                 torch.cat([gold_open, gold_close], 1).flatten(1),
                 torch.cat([labelled, labelled], 1).flatten(1),
             ),
-            multilabel_cross_entropy(scores.inside.flatten(1), gold_inside.flatten(1), legal_inside.flatten(1)),
+            multilabel_cross_entropy(
+                scores.inside.flatten(1), gold_inside.flatten(1), legal_inside.flatten(1)
+            ),
             multilabel_cross_entropy(scores.next.flatten(1), gold_next.flatten(1), legal_next.flatten(1)),
         ],
         dim=1,
@@ -108,9 +113,9 @@ def relevance_targets(targets: LinkTargets, form: str) -> Gates:
 
     Args:
         targets: Gold links.
-        form: `"text"`: starts of TA[label, start], ends of TA[end, label], columns of A2A and of AS. `"endpoint"`:
-            columns of gold links, markers of closed labels included. `"span"` (the paper): every token of a gold
-            span and the marker of every label that occurs, for all kinds.
+        form: `"text"`: starts of TA[label, start], ends of TA[end, label], columns of A2A and of AS.
+            `"endpoint"`: columns of gold links, markers of closed labels included. `"span"` (the paper):
+            every token of a gold span and the marker of every label that occurs, for all kinds.
 
     Returns:
         Boolean targets in the shapes of `Gates`.

@@ -1,10 +1,12 @@
 """LDNet: one encoder, three token-pair matrices gated by label drop (arXiv 2502.12614).
 
-Shapes in comments: B texts, L tokens of the text part, P tokens of a prompt, M labels, N tokens of a label block,
+Shapes in comments: B texts, L tokens of the text part, P tokens of a prompt, M labels, N tokens of a label
+block,
 H encoder width, D head size.
 """
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +33,13 @@ class LDNetOutput(ModelOutput):
     Args:
         loss (`torch.FloatTensor` of shape `()`): Link loss plus weighted relevance loss; with `labels` only.
         link_loss (`torch.FloatTensor` of shape `()`): L_MR (eq. 12-14), mean over the texts.
-        relevance_loss (`torch.FloatTensor` of shape `()`): L_LD (eq. 17) before its weight, mean over the texts.
-        links (`SparseLinks`): Links above the threshold, as index lists and log-odds; without `labels` only.
-        link_logits (`LinkScores`): Dense gated log-odds `(B, M, L)`, `(B, M, L)`, `(B, L, L)`, `(B, L, L)`; with
-            `return_logits` only.
-        relevance_logits (`Gates`): Log-odds of relevance, `(B, L)` (or `(B, M)`) a kind; with `return_logits` only.
+        relevance_loss (`torch.FloatTensor` of shape `()`): L_LD (eq. 17) before its weight, mean over the
+        texts. links (`SparseLinks`): Links above the threshold, as index lists and log-odds; without `labels`
+        only. link_logits (`LinkScores`): Dense gated log-odds `(B, M, L)`, `(B, M, L)`, `(B, L, L)`, `(B, L,
+        L)`;
+            with `return_logits` only.
+        relevance_logits (`Gates`): Log-odds of relevance, `(B, L)` (or `(B, M)`) a kind; with `return_logits`
+        only.
         last_hidden_state (`torch.FloatTensor` of shape `(B, L, H)`): Token states; with `return_logits` only.
     """
 
@@ -87,8 +91,10 @@ class LDNetPreTrainedModel(RemoteCodeMixin, PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LinkHead):  # loading leaves non-persistent buffers unfilled
             init.copy_(module.inverse_frequency, module.make_inverse_frequency())
-        if isinstance(module, LDNetModel):
-            init.zeros_(module.kind_embedding.weight)
+        # The kinds' vectors: an encoder initialises its own embeddings. (The model as a whole never arrives
+        # here: transformers passes over modules of custom code that hold no weight themselves.)
+        if isinstance(module, nn.Embedding):
+            init.zeros_(module.weight)
 
 
 class LDNetModel(LDNetPreTrainedModel):
@@ -123,31 +129,34 @@ class LDNetModel(LDNetPreTrainedModel):
         encoder, info = AutoModel.from_pretrained(
             name_or_path, output_loading_info=True, dtype=torch.float32, **_pooler_kwargs(encoder_config)
         )
-        if info["missing_keys"] or info["mismatched_keys"]:
+        if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
             raise ValueError(
-                f"{name_or_path}: encoder weights are missing or of another shape: "
-                f"{sorted(map(str, [*info['missing_keys'], *info['mismatched_keys']]))[:5]}; use a complete checkpoint"
+                f"{name_or_path}: encoder weights are missing or of another shape: {sorted(map(str, lost))[:5]}"
+                "; use a complete checkpoint"
             )
         encoder.config._name_or_path = ""  # or the path of this machine is written into config.json
         model = cls(cls.config_class(encoder_config=encoder.config, **config_kwargs))
         model.encoder.load_state_dict(encoder.state_dict(), strict=True)
         return model
 
-    def add_markers(self, num_tokens: int, like_token_id: int) -> None:
+    def add_markers(self, num_tokens: int, like_token_id: int, marker_ids: Sequence[int] = ()) -> None:
         """Make room for the marker tokens; their embeddings start as copies of a known one.
 
         Args:
             num_tokens: Size of the tokenizer with the markers.
-            like_token_id: Token whose embedding new markers start from (`[CLS]`: a label block then looks like
-                the sentences that the encoder was trained on).
+            like_token_id: Token whose embedding new markers start from (`[CLS]`: a label block then looks
+                like the sentences that the encoder was trained on).
+            marker_ids: The markers' ids: some encoders (ModernBERT, DeBERTa) have spare rows behind their
+                vocabulary, where new tokens land without making the matrix larger.
         """
         known = self.get_input_embeddings().weight.shape[0]
-        if num_tokens <= known:
-            return
-        self.resize_token_embeddings(num_tokens, mean_resizing=False)
+        if num_tokens > known:
+            self.resize_token_embeddings(num_tokens, mean_resizing=False)
         with torch.no_grad():
             weight = self.get_input_embeddings().weight
-            weight[known:] = weight[like_token_id]
+            start = weight[like_token_id].clone()
+            weight[known:] = start
+            weight[list(marker_ids)] = start
 
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's token embeddings."""
@@ -160,7 +169,9 @@ class LDNetModel(LDNetPreTrainedModel):
     def set_attn_implementation(self, attn_implementation: str | dict[str, str], **kwargs: object) -> None:
         """Choose the encoder's attention: `"sdpa"` or `"eager"` (both know prefix attention)."""
         if isinstance(attn_implementation, dict):
-            attn_implementation = attn_implementation.get("encoder_config", attn_implementation.get("", "sdpa"))
+            attn_implementation = attn_implementation.get(
+                "encoder_config", attn_implementation.get("", "sdpa")
+            )
         if self.config.schema_attention == "prefix":
             attn_implementation = prefix_implementation(attn_implementation)
         self.encoder.set_attn_implementation(attn_implementation, **kwargs)
@@ -176,7 +187,7 @@ class LDNetModel(LDNetPreTrainedModel):
         """Encode label blocks once; the result serves every text (prefix attention).
 
         Args:
-            schema_input_ids (`torch.LongTensor` of shape `(blocks, N)`): One label block (or instruction) a row.
+            schema_input_ids (`torch.LongTensor` of shape `(blocks, N)`): One label block or instruction a row.
             schema_attention_mask (`torch.LongTensor` of shape `(blocks, N)`): 1 on real tokens.
             schema_blocks (`torch.LongTensor` of shape `(blocks, N)`): Label of each token, -1 for none.
             schema_markers (`torch.LongTensor` of shape `(M, 2)`): Row and column of each label's marker.
@@ -191,10 +202,12 @@ class LDNetModel(LDNetPreTrainedModel):
         ).last_hidden_state
         with torch.autocast(hidden.device.type, enabled=False):
             states = self._label_states(hidden.float(), schema_blocks, schema_markers, schema_kinds)
-            return SchemaStates(states, schema_kinds, cache.for_reading(), self.link_head.project_labels(states))
+            return SchemaStates(
+                states, schema_kinds, cache.for_reading(), self.link_head.project_labels(states)
+            )
 
     def _label_states(self, hidden: Tensor, blocks: Tensor, markers: Tensor, kinds: Tensor) -> Tensor:
-        """States of the labels from prompt states `(..., N, H)`: the mean of a block or its marker's state."""
+        """Label states from prompt states `(..., N, H)`: the mean of a block or its marker's state."""
         if self.config.label_state == "marker":
             states = hidden[..., markers[:, 0], markers[:, 1], :]
         else:
@@ -206,16 +219,20 @@ class LDNetModel(LDNetPreTrainedModel):
     def _encode_full(
         self, input_ids: Tensor, attention_mask: Tensor, schema: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """One sequence of prompt and text (the paper); returns text states (B, L, H) and label states (B, M, H)."""
+        """Prompt and text as one sequence (the paper): text states (B, L, H), label states (B, M, H)."""
         prompt = schema["schema_input_ids"].expand(len(input_ids), -1)  # (B, P)
         width = prompt.shape[1]
         mask = schema["schema_attention_mask"].expand(len(input_ids), -1)
         hidden = self.encoder(
-            input_ids=torch.cat([prompt, input_ids], dim=1), attention_mask=torch.cat([mask, attention_mask], dim=1)
+            input_ids=torch.cat([prompt, input_ids], dim=1),
+            attention_mask=torch.cat([mask, attention_mask], dim=1),
         ).last_hidden_state.float()
         with torch.autocast(hidden.device.type, enabled=False):
             states = self._label_states(
-                hidden[:, None, :width], schema["schema_blocks"], schema["schema_markers"], schema["schema_kinds"]
+                hidden[:, None, :width],
+                schema["schema_blocks"],
+                schema["schema_markers"],
+                schema["schema_kinds"],
             )
         return hidden[:, width:], states
 
@@ -273,15 +290,20 @@ class LDNetModel(LDNetPreTrainedModel):
             schema_blocks: Label of each schema token, -1 for none.
             schema_markers: Row and column of each label's marker, `(M, 2)`.
             schema_kinds: Kind of each label, `(M,)`.
-            schema_states: What `encode_schema` returned, instead of the five tensors before (prefix attention).
-            labels (`torch.LongTensor` of shape `(B,)`): 1 for a supervised text, -100 for one to leave out. Asks for
-                the loss, which needs the seven fields of `LinkTargets` that follow.
-            open_links, close_links, inside_links, next_links, annotated, supervision, partial: See `LinkTargets`
-                (`annotated` is its `label_mask`).
+            schema_states: What `encode_schema` returned, instead of the five tensors before (prefix only).
+            labels (`torch.LongTensor` of shape `(B,)`): 1 for a supervised text, -100 for one to leave out.
+                Asks for the loss, which needs the seven fields of `LinkTargets` that follow.
+            open_links: See `LinkTargets`.
+            close_links: See `LinkTargets`.
+            inside_links: See `LinkTargets`.
+            next_links: See `LinkTargets`.
+            annotated: `label_mask` of `LinkTargets`.
+            supervision: See `LinkTargets`.
+            partial: See `LinkTargets`.
             threshold: Probability above which links are returned; the configuration's by default.
             return_logits: Also return the dense matrices.
-            num_items_in_batch: Texts in all micro-batches of an optimiser step: the loss is the sum divided by it,
-                so that gradient accumulation is exact.
+            num_items_in_batch: Texts in all micro-batches of an optimiser step: the loss is the sum divided
+                by it, so that gradient accumulation is exact.
             **kwargs: Ignored; the Trainer may pass more.
 
         Returns:
@@ -312,7 +334,7 @@ class LDNetModel(LDNetPreTrainedModel):
             if targets is not None:
                 self._add_loss(output, queries, gates, targets, labels, num_items_in_batch)
             else:
-                self._check_finite(text_states, attention_mask)
+                self._check_finite(queries, gates, attention_mask)
                 output.links = sparse_links(queries, gates, token_mask, self.loop_shape(kinds, threshold))
             if return_logits:
                 output.link_logits = self._gated(queries, gates)
@@ -340,15 +362,26 @@ class LDNetModel(LDNetPreTrainedModel):
         )
 
     def _gated(self, queries: LinkQueries, gates: Gates) -> LinkScores:
-        return gate_scores(dense_scores(queries), gates, self.config.label_drop, self.relevance_head.gates_markers)
+        return gate_scores(
+            dense_scores(queries), gates, self.config.label_drop, self.relevance_head.gates_markers
+        )
 
-    def _check_finite(self, text_states: Tensor, attention_mask: Tensor) -> None:
-        finite = torch.isfinite(text_states).all(-1) | ~attention_mask.bool()
+    def _check_finite(self, queries: LinkQueries, gates: Gates, attention_mask: Tensor) -> None:
+        of_label, of_token = (
+            torch.stack([torch.isfinite(states).all(-1) for states in part]).all(0)
+            for part in (queries[:2], queries[2:])
+        )
+        for name, gate in gates._asdict().items():
+            if name == "close" and self.relevance_head.gates_markers:
+                of_label = of_label & torch.isfinite(gate)
+            else:
+                of_token = of_token & torch.isfinite(gate)
+        finite = (of_token | ~attention_mask.bool()).all(1) & of_label.all(-1)  # (B,)
         if not bool(finite.all()):
-            texts = (~finite).any(1).nonzero().flatten().tolist()
+            texts = (~finite).nonzero().flatten().tolist()
             raise ValueError(
-                f"LDNetModel: the states of texts {texts[:5]} of the batch are NaN or infinite, so no score can be "
-                "trusted; the weights are damaged or overflow in this precision: load the model again, or in float32"
+                f"LDNetModel: the states of texts {texts[:5]} of the batch are NaN or infinite, so no score "
+                "can be trusted; the weights are damaged or overflow in this precision: load them in float32"
             )
 
     def _add_loss(

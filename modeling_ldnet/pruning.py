@@ -1,7 +1,9 @@
 """Exact sparse links at inference: only cells that a closed loop can reach are ever scored.
 
-A structure starts where a label opens. So TA (labels x tokens) is scored whole, then AS only in rows where something
-opened, A2A only in rows where such a span ended, and so on: the frontier of a loop, link by link. Links that are left
+A structure starts where a label opens. So TA (labels x tokens) is scored whole, then AS only in rows where
+something opened, A2A only in rows where such a span ended, and so on: the frontier of a loop, link by link.
+Links that
+are left
 out close no loop; the structures are those of the dense matrices, and no L x L tensor is made.
 """
 
@@ -13,7 +15,9 @@ from torch import Tensor
 
 from ldnet.heads import Gates, LinkQueries, LinkScores, apply_gate, dense_scores, gate_scores
 
-ROWS_AT_ONCE = 64  # rows of a pair matrix in memory at a time, so that an input with all links on stays bounded
+ROWS_AT_ONCE = (
+    64  # rows of a pair matrix in memory at a time, so that an input with all links on stays bounded
+)
 
 
 class SparseLinks(NamedTuple):
@@ -22,7 +26,8 @@ class SparseLinks(NamedTuple):
     Attributes:
         open, close (`torch.LongTensor` of shape `(n, 3)`): Rows (text, label, token).
         inside, next (`torch.LongTensor` of shape `(n, 3)`): Rows (text, row token, column token).
-        open_logits, close_logits, inside_logits, next_logits (`torch.FloatTensor` of shape `(n,)`): Gated log-odds.
+        open_logits, close_logits, inside_logits, next_logits (`torch.FloatTensor` of shape `(n,)`): Gated
+        log-odds.
     """
 
     open: Tensor
@@ -92,7 +97,9 @@ class _Frontier:
             block = rows & (order > first) & (order <= first + ROWS_AT_ONCE)
             scores, place = _score_rows(query, key, block)
             if name == "fragment":
-                gated = apply_gate(scores, gate.gather(1, place.clamp(min=0))[:, :, None], self.shape.label_drop)
+                gated = apply_gate(
+                    scores, gate.gather(1, place.clamp(min=0))[:, :, None], self.shape.label_drop
+                )
             else:
                 gated = apply_gate(scores, gate[:, None, :], self.shape.label_drop)
             keep = (gated > self.cut) & (place >= 0)[:, :, None] & self.tokens[:, None, :]
@@ -117,8 +124,8 @@ class _Frontier:
     def expand_mentions(self, starts: Tensor) -> None:
         """Follow spans, and fragments as long as they lead to new starts, from `starts`, `(B, L)`.
 
-        Rows are scored once, so the work is bounded; going on to the end instead of `max_fragments` steps can only
-        add links that close no loop.
+        Rows are scored once, so the work is bounded; going on to the end instead of `max_fragments` steps can
+        only add links that close no loop.
         """
         between = "fragment" if self.shape.fragment_links == "as" else "next"
         while bool(starts.any()):
@@ -156,7 +163,9 @@ def sparse_links(queries: LinkQueries, gates: Gates, token_mask: Tensor, shape: 
     open_logits = apply_gate(
         queries.label_query @ queries.text_key.transpose(1, 2), gates.open[:, None, :], shape.label_drop
     )
-    close_logits = apply_gate(queries.label_key @ queries.text_query.transpose(1, 2), close_gate, shape.label_drop)
+    close_logits = apply_gate(
+        queries.label_key @ queries.text_query.transpose(1, 2), close_gate, shape.label_drop
+    )
     opened = (open_logits > cut) & token_mask[:, None, :]
     closed = (close_logits > cut) & token_mask[:, None, :]
     frontier = _Frontier(queries, gates, token_mask, shape)
@@ -209,5 +218,7 @@ def links_above(scores: LinkScores, token_mask: Tensor, shape: LoopShape) -> Spa
         (scores.inside > cut) & spans,
         (scores.next > cut) & pairs,
     ]
-    fields = [part for keep, logits in zip(kept, scores, strict=True) for part in (keep.nonzero(), logits[keep])]
+    fields = [
+        part for keep, logits in zip(kept, scores, strict=True) for part in (keep.nonzero(), logits[keep])
+    ]
     return SparseLinks(*fields)

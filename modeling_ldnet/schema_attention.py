@@ -1,9 +1,9 @@
 """Prefix attention: label blocks are encoded once, the text attends to itself and to every block.
 
 Two equal forms. Cached: a registered attention function stores the keys and values of the label blocks in a
-`PrefixCache` and prepends them to those of the text in every layer; the encoder stays unmodified, because the cache
-travels as a keyword argument of its `forward`. Masked: blocks and text form one sequence with a 4-D mask and explicit
-positions; it costs the blocks once a text and is the oracle of the tests.
+`PrefixCache` and prepends them to those of the text in every layer; the encoder stays unmodified, because the
+cache travels as a keyword argument of its `forward`. Masked: blocks and text form one sequence with a 4-D
+mask and explicit positions; it costs the blocks once a text and is the oracle of the tests.
 """
 
 import copy
@@ -21,8 +21,8 @@ IMPLEMENTATION_PREFIX = "ldnet_"
 class PrefixCache:
     """Keys and values of the label blocks, one pair a layer.
 
-    Written by the pass over the label blocks, read (`for_reading`) by the passes over texts. A layer is written once:
-    gradient checkpointing runs a layer again, and must find what the first run stored.
+    Written by the pass over the label blocks, read (`for_reading`) by the passes over texts. A layer is
+    written once: gradient checkpointing runs a layer again, and must find what the first run stored.
 
     Args:
         keep (`torch.BoolTensor` of shape `(num_labels, block_length)`): True on real tokens of the blocks.
@@ -35,7 +35,7 @@ class PrefixCache:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def for_reading(self) -> "PrefixCache":
-        """The same layers, to be read; a layer of the writing pass that runs again in `backward` still writes."""
+        """The same layers, to be read; a layer of the writing pass that runs again goes on writing."""
         reader = copy.copy(self)
         reader.writing = False
         return reader
@@ -48,14 +48,16 @@ class PrefixCache:
         """
         if self.needs_grad and not torch.is_grad_enabled():
             raise ValueError(
-                "gradient checkpointing: use_reentrant=True does not work with prefix attention (the label blocks "
-                "would get no gradient); use gradient_checkpointing_kwargs={'use_reentrant': False}"
+                "gradient checkpointing: use_reentrant=True does not work with prefix attention (the label "
+                "blocks would get no gradient); use gradient_checkpointing_kwargs={'use_reentrant': False}"
             )
         # Flattened in a second run too: checkpointing wants to see the same operations.
         self.layers.setdefault(layer, (self._flatten(key), self._flatten(value)))
 
     def _flatten(self, states: Tensor) -> Tensor:
-        return states.transpose(1, 2)[self.keep].transpose(0, 1)  # (heads, prefix, head_size), padding left out
+        return states.transpose(1, 2)[self.keep].transpose(
+            0, 1
+        )  # (heads, prefix, head_size), padding left out
 
     def prepend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put the stored keys and values before those of the texts, `(batch, heads, length, head_size)`."""
@@ -90,7 +92,9 @@ def _widen_mask(mask: Tensor | None, width: int) -> Tensor | None:
     return torch.cat([visible((*mask.shape[:-1], width), dtype=mask.dtype, device=mask.device), mask], dim=-1)
 
 
-def _with_prefix(attend: Callable[..., tuple[Tensor, Tensor | None]]) -> Callable[..., tuple[Tensor, Tensor | None]]:
+def _with_prefix(
+    attend: Callable[..., tuple[Tensor, Tensor | None]],
+) -> Callable[..., tuple[Tensor, Tensor | None]]:
     def attention(
         module: nn.Module,
         query: Tensor,
@@ -142,8 +146,14 @@ def prefix_implementation(name: str | None) -> str:
 
 
 def masked_sequence(
-    label_input_ids: Tensor, label_attention_mask: Tensor, input_ids: Tensor, attention_mask: Tensor
-) -> dict[str, Tensor]:
+    label_input_ids: Tensor,
+    label_attention_mask: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    first_position: int = 0,
+    window: int | None = None,
+) -> dict[str, Tensor | dict[str, Tensor]]:
     """Encoder inputs of the masked form: all label blocks and then the text, as one sequence a text.
 
     Args:
@@ -151,10 +161,13 @@ def masked_sequence(
         label_attention_mask (`torch.LongTensor` of shape `(num_labels, block_length)`): 1 on real tokens.
         input_ids (`torch.LongTensor` of shape `(batch_size, length)`): Tokens of the texts.
         attention_mask (`torch.LongTensor` of shape `(batch_size, length)`): 1 on real tokens.
+        first_position: Position id of a first token; RoBERTa and its kin count from their padding id + 1.
+        window: Tokens to either side that a local layer sees (ModernBERT), beside all label blocks.
 
     Returns:
-        `input_ids`, `position_ids` of shape `(batch_size, prefix + length)` and the additive `attention_mask` of
-        shape `(batch_size, 1, prefix + length, prefix + length)`; the first `prefix` columns are the label tokens.
+        `input_ids`, `position_ids` of shape `(batch_size, prefix + length)` and the additive `attention_mask`
+        of shape `(batch_size, 1, prefix + length, prefix + length)`; the first `prefix` columns are the label
+        tokens. With a `window`, `attention_mask` holds such a mask for each kind of layer.
     """
     keep = label_attention_mask.bool()
     blocks = torch.arange(1, len(keep) + 1, device=keep.device)[:, None].expand_as(keep)[keep]  # 0 = text
@@ -162,9 +175,18 @@ def masked_sequence(
     batch_size, length = input_ids.shape
     ids = torch.cat([label_input_ids[keep].expand(batch_size, -1), input_ids], dim=1)
     block = torch.cat([blocks, blocks.new_zeros(length)])
-    positions = torch.cat([places, torch.arange(length, device=keep.device)]).expand(batch_size, -1)
+    positions = torch.cat([places, torch.arange(length, device=keep.device)])
     visible = (block[:, None] == 0) | (block[:, None] == block[None, :])
     real = torch.cat([blocks.new_ones(batch_size, len(blocks)), attention_mask], dim=1).bool()
-    visible = visible[None] & real[:, None, :]
-    mask = torch.zeros(visible.shape, device=keep.device).masked_fill(~visible, torch.finfo(torch.float32).min)
-    return {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None]}
+    real = real[:, None, :]
+    mask = _additive_mask(visible & real)
+    if window is not None:
+        far = (block[:, None] == block[None, :]) & ((positions[:, None] - positions[None, :]).abs() > window)
+        mask = {"full_attention": mask, "sliding_attention": _additive_mask(visible & ~far & real)}
+    positions = (positions + first_position).expand(batch_size, -1)
+    return {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
+
+
+def _additive_mask(visible: Tensor) -> Tensor:
+    lowest = torch.finfo(torch.float32).min
+    return torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, lowest)[:, None]

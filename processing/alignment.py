@@ -25,7 +25,9 @@ class TextTokens:
     @cached_property
     def _token_at_start(self) -> dict[int, int]:
         covering = [i for i in range(len(self)) if self.start_chars[i] < self.end_chars[i]]
-        return {self.start_chars[i]: i for i in reversed(covering)}  # first of the tokens that share a character
+        return {
+            self.start_chars[i]: i for i in reversed(covering)
+        }  # first of the tokens that share a character
 
     @cached_property
     def _token_at_end(self) -> dict[int, int]:
@@ -52,8 +54,8 @@ class TextTokens:
 def trim_offsets(text: str, offsets: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
     """Token offsets without surrounding white space (some tokenizers count the blank before a word in).
 
-    Combining marks that no token covers (some tokenizers strip accents) belong to the token before them: a mention
-    must not lose the accent of its last letter.
+    Combining marks that no token covers (some tokenizers strip accents) belong to the token before them: a
+    mention must not lose the accent of its last letter.
 
     Args:
         text: The text.
@@ -69,7 +71,7 @@ def trim_offsets(text: str, offsets: list[tuple[int, int]]) -> tuple[list[int], 
             start += 1
         while start < end and text[end - 1].isspace():
             end -= 1
-        while start < end < len(text) and end not in covered and unicodedata.category(text[end]).startswith("M"):
+        while start < end < len(text) and end not in covered and unicodedata.category(text[end])[0] == "M":
             end += 1
         starts.append(start)
         ends.append(end)

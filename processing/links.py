@@ -1,8 +1,8 @@
 """Structures <-> links: every structure is one closed loop over label marker and spans (Fig. 1, App. A.3).
 
-`encode_links` and `decode_links` are an inverse pair on token indices. A loop of label l over spans (s1, e1), (s2, e2):
-TA[l, s1], AS[s1, e1], A2A[e1, s2], AS[s2, e2], TA[e2, l]. Pieces of one discontinuous mention are joined below the
-diagonal of AS (AS[s2, e1]) or, as in the paper, over A2A.
+`encode_links` and `decode_links` are an inverse pair on token indices. A loop of label l over spans (s1, e1),
+(s2, e2): TA[l, s1], AS[s1, e1], A2A[e1, s2], AS[s2, e2], TA[e2, l]. Pieces of one discontinuous mention are
+joined below the diagonal of AS (AS[s2, e1]) or, as in the paper, over A2A.
 """
 
 import math
@@ -102,7 +102,9 @@ def mention_tokens(mention: dict, tokens: TextTokens, max_fragments: int) -> Men
     return "boundary inside a token" if None in spans else tuple(spans)
 
 
-def record_loops(record: dict, schema: Schema, tokens: TextTokens, max_fragments: int) -> tuple[list[Loop], list[str]]:
+def record_loops(
+    record: dict, schema: Schema, tokens: TextTokens, max_fragments: int
+) -> tuple[list[Loop], list[str]]:
     """Loops of a record's entities and relations, and what could not be encoded.
 
     Args:
@@ -225,13 +227,18 @@ class _Decoder:
         for (row, column), prob in links.inside.items():
             if row <= column:
                 self.ends[row].append((column, prob))
-            elif limits.fragment_links == "as":
-                self.fragments[column].append((row, prob))
+        # Links to a token where no span starts are left out: following them takes time that no step counts.
         for (end, start), prob in links.next.items():
-            self.next[end].append((start, prob))
-        if limits.fragment_links == "a2a":
-            for end, starts in self.next.items():
-                self.fragments[end] = [(start, prob) for start, prob in starts if start > end]
+            if start in self.ends:
+                self.next[end].append((start, prob))
+        joins = (
+            links.next
+            if limits.fragment_links == "a2a"
+            else {(e, s): p for (s, e), p in links.inside.items()}
+        )
+        for (end, start), prob in joins.items():
+            if start > end and start in self.ends:
+                self.fragments[end].append((start, prob))
 
     def mentions_from(self, start: int) -> Iterator[_Walk]:
         """Every mention that starts at a token, whole or in fragments."""
@@ -244,7 +251,9 @@ class _Decoder:
                 whole = walk.extend((*walk.mention, (first, end)), prob)
                 yield whole
                 if len(whole.mention) < self.limits.max_fragments:
-                    stack += [(whole.extend(whole.mention, p), after) for after, p in self.fragments.get(end, ())]
+                    stack += [
+                        (whole.extend(whole.mention, p), after) for after, p in self.fragments.get(end, ())
+                    ]
 
     def loops(self, thresholds: list[float]) -> Iterator[Loop]:
         """Closed loops in the order of their openings."""
@@ -264,7 +273,9 @@ class _Decoder:
             for tail in self.mentions_from(start):
                 yield from self._close((joined, tail), pairs, thresholds)
 
-    def _close(self, walks: tuple[_Walk, ...], opened: dict[int, float], thresholds: list[float]) -> Iterator[Loop]:
+    def _close(
+        self, walks: tuple[_Walk, ...], opened: dict[int, float], thresholds: list[float]
+    ) -> Iterator[Loop]:
         closed = self.closed.get(walks[-1].mention[-1][1])
         if not closed:
             return

@@ -1,6 +1,6 @@
 """`pipeline("universal-ie")`: texts in any iterable and a schema in, results in the same order out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import Pipeline
 
-from ldnet.hub_ldnet import RemoteCodeMixin
+from ldnet.hub_ldnet import RemotePipelineMixin
 from ldnet.processing.processing_ldnet import check_texts
 from ldnet.processing.results import OVERLAP_POLICIES
 from ldnet.processing.schema import Schema
@@ -19,7 +19,7 @@ PROGRESS_FROM = 1000  # texts; less is over before a bar helps
 MAX_PADDED_TOKENS = 16_384  # of a batch, so that a few long texts do not take the memory of many
 
 
-class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
+class UniversalIEPipeline(RemotePipelineMixin, Pipeline):
     """Universal information extraction.
 
     ```python
@@ -27,8 +27,9 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
     pipe("Tim Cook leads Apple.", schema={"entities": ["person", "organization"], "relations": ["works for"]})
     ```
 
-    One text gives one result, a list gives a list, any other iterable (a generator, a `datasets.Dataset` column)
-    gives an iterator that reads a bounded number of texts ahead. Label states are computed once a schema.
+    One text gives one result, a list gives a list, any other iterable (a generator, a `datasets.Dataset`
+    column) gives an iterator that reads a bounded number of texts ahead. Label states are computed once a
+    schema.
     """
 
     _load_processor = True
@@ -51,11 +52,13 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
         kwargs.pop("local_files_only", None)  # pipeline() forwards it to the class
         if kwargs:
             raise TypeError(
-                f"universal-ie: unknown arguments {sorted(kwargs)}; known are schema, threshold, overlap, batch_size "
-                "and progress"
+                f"universal-ie: unknown arguments {sorted(kwargs)}; known are schema, threshold, overlap, "
+                "batch_size and progress"
             )
         if overlap is not None and overlap not in OVERLAP_POLICIES:
-            raise ValueError(f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}")
+            raise ValueError(
+                f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
+            )
         shared = {} if schema is None else {"schema": Schema.from_any(schema)}
         forward = {} if threshold is None else {"threshold": threshold}
         post = forward | ({} if overlap is None else {"overlap": overlap})
@@ -83,7 +86,9 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
         options.pop("schema", None)
         schema = preprocess.get("schema")
         if schema is None:
-            raise ValueError("schema: none is given; pass schema=['person', 'organization'] or another schema")
+            raise ValueError(
+                "schema: none is given; pass schema=['person', 'organization'] or another schema"
+            )
         size = batch_size or self._batch_size or 16
         if size < 1:
             raise ValueError(f"batch_size: {size} is not possible; use 1 or more")
@@ -94,6 +99,9 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
             show = preprocess.get("progress", len(inputs) >= PROGRESS_FROM)
             results = self._stream(check_texts(list(inputs)), schema, size, options)
             return list(tqdm(results, total=len(inputs), disable=not show, unit="text"))
+        if not isinstance(inputs, Iterable) or isinstance(inputs, Mapping | bytes):
+            kind = type(inputs).__name__
+            raise ValueError(f"inputs: {inputs!r:.60} is a {kind}; give a text or an iterable of texts")
         results = self._stream(inputs, schema, size, options)
         return tqdm(results, unit="text") if preprocess.get("progress") else results
 
@@ -104,6 +112,7 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
         while ahead := list(islice(source, batch_size * LOOK_AHEAD)):
             self._check(ahead, seen)
             tokens = self.processor.tokenize_texts(ahead)
+            self._check_lengths([len(t) for t in tokens], schema, seen)
             results: list[dict | None] = [None] * len(ahead)
             for batch in self._batches([len(t) for t in tokens], batch_size):
                 found = self._extract([ahead[i] for i in batch], [tokens[i] for i in batch], schema, options)
@@ -120,6 +129,17 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
                     f"text {seen + i}: {text!r:.60} is a {type(text).__name__}, not a string; give strings"
                 )
 
+    def _check_lengths(self, lengths: list[int], schema: Schema, seen: int) -> None:
+        """Name a text that does not fit by its place in the input: batches are sorted by length."""
+        self._schema_inputs(schema)  # a prompt without room for any text is the schema's fault
+        room = self.processor.room_for(schema)
+        for i, length in enumerate(lengths):
+            if length > room:
+                raise ValueError(
+                    f"text {seen + i}: it has {length} tokens, but the encoder has room for {room} with this "
+                    "schema; split it into shorter texts, for instance sentences"
+                )
+
     @staticmethod
     def _batches(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
         """Indices of texts of like length, long ones in smaller batches."""
@@ -134,7 +154,9 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
 
     def _extract(self, texts: list[str], tokens: list, schema: Schema, options: dict) -> list[dict]:
         inputs = self.preprocess(texts, schema=schema, tokens=tokens)
-        outputs = self.forward(inputs, **{k: v for k, v in options.items() if k == "threshold"}, schema=schema)
+        outputs = self.forward(
+            inputs, **{k: v for k, v in options.items() if k == "threshold"}, schema=schema
+        )
         return self.postprocess(outputs, schema=schema, **options)
 
     def preprocess(self, texts: list[str], schema: Schema, tokens: list | None = None) -> dict[str, Any]:
@@ -152,7 +174,9 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
             self._schema_cache[schema] = self.processor.encode_schema(schema)
         return self._schema_cache[schema]
 
-    def _forward(self, model_inputs: dict[str, Any], schema: Schema, threshold: float | None = None) -> dict[str, Any]:
+    def _forward(
+        self, model_inputs: dict[str, Any], schema: Schema, threshold: float | None = None
+    ) -> dict[str, Any]:
         """Links of a batch; label states are computed once a schema (prefix attention)."""
         carried = {"texts": model_inputs.pop("texts"), "tokens": model_inputs.pop("tokens")}
         prompt = self._schema_inputs(schema)
@@ -167,7 +191,11 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
         return {"links": self.model(**model_inputs, threshold=cut).links, **carried}
 
     def postprocess(
-        self, model_outputs: dict[str, Any], schema: Schema, threshold: float | None = None, overlap: str = "nested"
+        self,
+        model_outputs: dict[str, Any],
+        schema: Schema,
+        threshold: float | None = None,
+        overlap: str = "nested",
     ) -> list[dict]:
         """Results of a batch."""
         return self.processor.post_process_extraction(
@@ -184,11 +212,6 @@ class UniversalIEPipeline(RemoteCodeMixin, Pipeline):
         if isinstance(inputs, dict):
             return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
         return inputs
-
-    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """Write one folder with model, processor and code."""
-        self.model.save_pretrained(save_directory, **kwargs)
-        self.processor.save_pretrained(save_directory)
 
 
 class _Links:

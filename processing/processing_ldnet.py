@@ -63,7 +63,9 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         """
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
         if not tokenizer.is_fast:
-            raise ValueError(f"{name_or_path}: the tokenizer is a slow one without character offsets; use a fast one")
+            raise ValueError(
+                f"{name_or_path}: the tokenizer is a slow one without character offsets; use a fast one"
+            )
         tokenizer.add_special_tokens({"additional_special_tokens": [str(marker) for marker in Marker]})
         return cls(tokenizer, **options)
 
@@ -176,15 +178,15 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         length = len(prompt.rows[longest])
         if self.schema_attention == "full" and length + SPECIALS_AROUND_TEXT >= self.max_length:
             raise ValueError(
-                f"schema: its {len(schema.labels)} labels make a prompt of {length} tokens, which leaves no room for a "
-                f"text (the encoder has {self.max_length} positions); ask for fewer labels at a time, or use a model "
-                "with schema_attention='prefix'"
+                f"schema: its {len(schema.labels)} labels make a prompt of {length} tokens, which leaves no "
+                f"room for a text (the encoder has {self.max_length} positions); ask for fewer labels at a "
+                "time, or use a model with schema_attention='prefix'"
             )
         if length > self.max_length:
             name = schema.labels[longest].name if longest < len(schema.labels) else "instruction"
             raise ValueError(
-                f"schema: {name!r} with its description has {length} tokens; at most {self.max_length} are possible; "
-                "shorten it"
+                f"schema: {name!r} with its description has {length} tokens; at most {self.max_length} are "
+                "possible; shorten it"
             )
 
     def room_for(self, schema: Schema) -> int:
@@ -226,7 +228,9 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
                 + "; split it into shorter texts, for instance sentences"
             )
         first = ids.start if self.schema_attention == "prefix" else ids.markers[Marker.TEXT]
-        input_ids, mask = self._pad([[first, *t.input_ids, ids.end] for t in tokens], self.tokenizer.pad_token_id)
+        input_ids, mask = self._pad(
+            [[first, *t.input_ids, ids.end] for t in tokens], self.tokenizer.pad_token_id
+        )
         token_mask = np.zeros(input_ids.shape, dtype=bool)
         for i, t in enumerate(tokens):
             token_mask[i, 1 : len(t) + 1] = np.less(t.start_chars, t.end_chars)
@@ -248,7 +252,9 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             TypeError: If an argument is unknown.
         """
         if unknown := sorted(set(kwargs) - {"return_tensors"}):
-            raise TypeError(f"LDNetProcessor: unknown arguments {unknown}; known are text, schema, return_tensors")
+            raise TypeError(
+                f"LDNetProcessor: unknown arguments {unknown}; known are text, schema, return_tensors"
+            )
         texts = check_texts([text] if isinstance(text, str) else list(text))
         schema_tensors = self.encode_schema(schema)
         width = schema_tensors["schema_input_ids"].shape[1] if self.schema_attention == "full" else 0
@@ -271,8 +277,8 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             texts: The texts of the batch.
             schema: The schema of the batch.
             tokens: Their tokens, if at hand (else they are tokenised again).
-            threshold: Probability that every link of a structure must exceed; the schema's own label thresholds
-                stand above it, the processor's default below.
+            threshold: Probability that every link of a structure must exceed; the schema's own label
+                thresholds stand above it, the processor's default below.
             overlap: `"nested"` or `"flat"`.
 
         Returns:
@@ -282,7 +288,9 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         tokens = self.tokenize_texts(texts) if tokens is None else tokens
         thresholds = self.label_thresholds(schema, threshold)
         results = []
-        for links, text, text_tokens in zip(split_links(outputs.links, len(texts)), texts, tokens, strict=True):
+        for links, text, text_tokens in zip(
+            split_links(outputs.links, len(texts)), texts, tokens, strict=True
+        ):
             loops, truncated = decode_links(links, schema, self.limits, thresholds)
             results.append(build_result(text, loops, text_tokens, schema, overlap, truncated))
         return results
@@ -291,7 +299,9 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         """Threshold of each label: its own in the schema, else the given one, else the processor's."""
         default = self.threshold if threshold is None else threshold
         if not 0.0 < default < 1.0:
-            raise ValueError(f"threshold: {default} is not a probability between 0 and 1; use for instance 0.5")
+            raise ValueError(
+                f"threshold: {default} is not a probability between 0 and 1; use for instance 0.5"
+            )
         return [default if label.threshold is None else label.threshold for label in schema.labels]
 
 

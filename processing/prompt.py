@@ -1,4 +1,4 @@
-"""Prompts: markers, label blocks for prefix attention, and the one sequence of full attention (App. A.1, A.2)."""
+"""Prompts (App. A.1, A.2): markers, label blocks for prefix attention, one sequence for full attention."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +59,10 @@ class Prompt:
 
 
 def build_blocks(
-    labels: tuple[Label, ...], instruction: str, tokenize: Callable[[list[str]], list[list[int]]], ids: SpecialIds
+    labels: tuple[Label, ...],
+    instruction: str,
+    tokenize: Callable[[list[str]], list[list[int]]],
+    ids: SpecialIds,
 ) -> Prompt:
     """Label blocks `[LM] words [SEP]` for prefix attention; an instruction is a last block without a label.
 
@@ -73,7 +76,9 @@ def build_blocks(
         One row a block. An empty schema gives one row without labels.
     """
     words = tokenize([label.text for label in labels]) if labels else []
-    rows = [[ids.markers[MARKER_OF_KIND[label.kind]], *w, ids.end] for label, w in zip(labels, words, strict=True)]
+    rows = [
+        [ids.markers[MARKER_OF_KIND[label.kind]], *w, ids.end] for label, w in zip(labels, words, strict=True)
+    ]
     owners = [[i] * len(row) for i, row in enumerate(rows)]
     if instruction or not labels:
         row = [ids.markers[Marker.INSTRUCTION], *tokenize([instruction])[0], ids.end]
@@ -83,7 +88,10 @@ def build_blocks(
 
 
 def build_prompt(
-    labels: tuple[Label, ...], instruction: str, tokenize: Callable[[list[str]], list[list[int]]], ids: SpecialIds
+    labels: tuple[Label, ...],
+    instruction: str,
+    tokenize: Callable[[list[str]], list[list[int]]],
+    ids: SpecialIds,
 ) -> Prompt:
     """One prompt `[CLS] [I] instruction [LM] person [LR] works for` for full attention (the paper).
 

@@ -50,12 +50,16 @@ def keep_flat(mentions: list[dict]) -> list[dict]:
     return sorted(kept, key=lambda m: (m["start"], m["end"], m["type"]))
 
 
-def _typed_argument(argument: dict, allowed: tuple[str, ...] | None, entities: dict[tuple, list[dict]]) -> dict:
-    """An argument with the type and score of the best entity at its place (declared types first), else untyped."""
+def _typed_argument(
+    argument: dict, allowed: tuple[str, ...] | None, entities: dict[tuple, list[dict]]
+) -> dict:
+    """An argument with type and score of the best entity at its place (declared types first), or untyped."""
     here = entities.get(_chars(argument), [])
     fitting = [entity for entity in here if allowed is None or entity["type"] in allowed] or here
     best = max(fitting, key=lambda entity: entity["score"], default=None)
-    known = {"type": best["type"], "score": best["score"]} if best else {"type": None, "score": argument["score"]}
+    known = (
+        {"type": best["type"], "score": best["score"]} if best else {"type": None, "score": argument["score"]}
+    )
     return known | {k: v for k, v in argument.items() if k != "score"}
 
 
@@ -64,7 +68,12 @@ def _relation_key(relation: dict) -> tuple:
 
 
 def build_result(
-    text: str, loops: list[Loop], tokens: TextTokens, schema: Schema, overlap: str = "nested", truncated: bool = False
+    text: str,
+    loops: list[Loop],
+    tokens: TextTokens,
+    schema: Schema,
+    overlap: str = "nested",
+    truncated: bool = False,
 ) -> dict:
     """One text's result.
 
@@ -83,7 +92,9 @@ def build_result(
         ValueError: If the overlap policy is unknown.
     """
     if overlap not in OVERLAP_POLICIES:
-        raise ValueError(f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}")
+        raise ValueError(
+            f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
+        )
     labels = schema.labels
     entities, pairs = [], []
     for loop in loops:
@@ -104,7 +115,9 @@ def build_result(
     return result | {"truncated": truncated}
 
 
-def _relations(pairs: list[tuple[str, float, list[dict]]], entities: list[dict], schema: Schema) -> list[dict]:
+def _relations(
+    pairs: list[tuple[str, float, list[dict]]], entities: list[dict], schema: Schema
+) -> list[dict]:
     declared = {relation.name: relation for relation in schema.relations}
     at: dict[tuple, list[dict]] = {}
     for entity in entities:

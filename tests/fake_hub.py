@@ -5,8 +5,8 @@
         hub.repos["me/ldnet"].files()  # {path: bytes} of the last commit
 
 It answers what uploading and loading a model asks: create a repository, commit (small files inline, large
-ones through LFS), branches and tags, information, trees, and downloads with ranges. It knows no data sets, Xet
-or pull requests.
+ones through LFS), branches and tags, information, trees, and downloads with ranges. It knows no data sets, no
+Xet and no pull requests.
 """
 
 import base64

@@ -27,16 +27,30 @@ class DataArguments:
     """What to train and score on."""
 
     train: list[str] = field(metadata={"help": "Record files (.jsonl, .jsonl.gz, .json) to train on."})
-    dev: list[str] = field(default_factory=list, metadata={"help": "Record files to score on after every epoch."})
-    data_root: str = field(default="", metadata={"help": "Folder that relative --train and --dev paths start from."})
+    dev: list[str] = field(
+        default_factory=list, metadata={"help": "Record files to score on after every epoch."}
+    )
+    data_root: str = field(
+        default="", metadata={"help": "Folder that relative --train and --dev paths start from."}
+    )
     schema: str | None = field(
         default=None,
-        metadata={"help": "Schema for all files: inline JSON or a file. Default: schema.json beside each file."},
+        metadata={
+            "help": "Schema for all files: inline JSON or a file. Default: schema.json beside each file."
+        },
     )
-    max_labels: int | None = field(default=None, metadata={"help": "Most labels of a training batch; default all."})
-    label_dropout: float = field(default=0.0, metadata={"help": "Share of labels a batch does not ask for, in [0, 1)."})
-    source_cap: int | None = field(default=None, metadata={"help": "Most texts of a file in an epoch; default all."})
-    max_dev_records: int | None = field(default=None, metadata={"help": "Score on the first so many records a file."})
+    max_labels: int | None = field(
+        default=None, metadata={"help": "Most labels of a training batch; default all."}
+    )
+    label_dropout: float = field(
+        default=0.0, metadata={"help": "Share of labels a batch does not ask for, in [0, 1)."}
+    )
+    source_cap: int | None = field(
+        default=None, metadata={"help": "Most texts of a file in an epoch; default all."}
+    )
+    max_dev_records: int | None = field(
+        default=None, metadata={"help": "Score on the first so many records a file."}
+    )
 
 
 @dataclass
@@ -44,27 +58,41 @@ class ModelArguments:
     """What to train: a bare encoder with fresh heads, or an LDNet checkpoint."""
 
     encoder: str | None = field(
-        default=None, metadata={"help": "Hub id or folder of an encoder; 'minilm' is that of the train extra."}
+        default=None,
+        metadata={"help": "Hub id or folder of an encoder; 'minilm' is that of the train extra."},
     )
-    model: str | None = field(default=None, metadata={"help": "Folder or Hub id of an LDNet checkpoint to go on from."})
-    schema_attention: Literal["prefix", "full"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    model: str | None = field(
+        default=None, metadata={"help": "Folder or Hub id of an LDNet checkpoint to go on from."}
+    )
+    schema_attention: Literal["prefix", "full"] | None = field(
+        default=None, metadata={"help": "See LDNetConfig."}
+    )
     label_state: Literal["mean", "marker"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
     head_size: int | None = field(default=None, metadata={"help": "Width of the link heads."})
+    head_activation: Literal["none", "gelu"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
     label_drop: Literal["joint", "prob", "logit", "none"] | None = field(
         default=None, metadata={"help": "Form of the gate; none = without label drop."}
     )
     relevance_target: Literal["text", "endpoint", "span"] | None = field(
         default=None, metadata={"help": "Which tokens count as relevant."}
     )
-    relevance_loss: Literal["balanced", "mean"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    relevance_loss: Literal["balanced", "mean"] | None = field(
+        default=None, metadata={"help": "See LDNetConfig."}
+    )
     relevance_weight: float | None = field(default=None, metadata={"help": "Weight of the relevance loss."})
-    max_fragments: int | None = field(default=None, metadata={"help": "Most fragments of a mention; 1 = contiguous."})
+    max_fragments: int | None = field(
+        default=None, metadata={"help": "Most fragments of a mention; 1 = contiguous."}
+    )
     fragment_links: Literal["as", "a2a"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
-    paper: bool = field(default=False, metadata={"help": "Start from LDNetConfig.paper() (arXiv 2502.12614)."})
+    paper: bool = field(
+        default=False, metadata={"help": "Start from LDNetConfig.paper() (arXiv 2502.12614)."}
+    )
 
     def config_fields(self) -> dict[str, Any]:
         """Fields of `LDNetConfig` that were set."""
-        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoder", "model", "paper")}
+        chosen = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoder", "model", "paper")
+        }
         return {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -81,11 +109,21 @@ class LDNetTrainingArguments(TrainingArguments):
     warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
     weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to score: no, steps or epoch."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to write a checkpoint: no, steps, epoch."})
-    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep (the best stays too)."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch, not the last."})
-    metric_for_best_model: str | None = field(default="f1", metadata={"help": "f1 is the mean of the tasks' F1."})
-    patience: int | None = field(default=None, metadata={"help": "Stop after so many scorings without a better one."})
+    save_strategy: str = field(
+        default="epoch", metadata={"help": "When to write a checkpoint: no, steps, epoch."}
+    )
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints to keep (the best stays too)."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Keep the best epoch, not the last."}
+    )
+    metric_for_best_model: str | None = field(
+        default="f1", metadata={"help": "f1 is the mean of the tasks' F1."}
+    )
+    patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many scorings without a better one."}
+    )
 
     def __post_init__(self) -> None:
         if not self.output_dir:
@@ -104,7 +142,9 @@ class Parser(HfArgumentParser):
 
     def known_names(self) -> list[str]:
         """All flags without dashes."""
-        return [name[2:] for action in self._actions for name in action.option_strings if name.startswith("--")]
+        return [
+            name[2:] for action in self._actions for name in action.option_strings if name.startswith("--")
+        ]
 
     def parse(self, argv: Sequence[str]) -> tuple[Any, ...]:
         """Dataclasses from `--config file.yaml` and flags; flags win.
@@ -118,7 +158,8 @@ class Parser(HfArgumentParser):
         Raises:
             ArgumentsError: With every unknown key and its nearest match.
         """
-        argv = [part for flag in argv for part in (flag.split("=", 1) if flag.startswith("--config=") else [flag])]
+        given = [flag.split("=", 1) if flag.startswith("--config=") else [flag] for flag in argv]
+        argv = [part for parts in given for part in parts]
         if "--config" in argv:
             at = argv.index("--config")
             if at + 1 == len(argv):
@@ -149,7 +190,9 @@ class Parser(HfArgumentParser):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise ArgumentsError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}); mend the file") from error
+            raise ArgumentsError(
+                f"{path}: cannot be read as YAML ({str(error).splitlines()[0]}); mend the file"
+            ) from error
         if not isinstance(content, dict):
             raise ArgumentsError(f"{path}: holds no keys; write for instance 'learning_rate: 0.0002'")
         known = set(self.known_names()) - {"help", "config"}

@@ -71,8 +71,10 @@ def problem_lines(error: Exception) -> list[str] | None:
     elif isinstance(error, ValueError):
         problems = getattr(error, "problems", None) or [str(error) or type(error).__name__]
     elif isinstance(error, OSError):
-        known = error.filename is not None and error.strerror
-        problems = [f"{error.filename}: {error.strerror}. Check the path." if known else str(error)]
+        where = "" if error.filename is None else f"{error.filename}: "
+        problems = [
+            f"{where}{error.strerror}. Check the path and the disk." if error.strerror else str(error)
+        ]
     elif safetensors is not None and isinstance(error, safetensors.SafetensorError):
         problems = [f"the weights are damaged or cut off ({error}). Copy or download the model again."]
     else:

@@ -17,7 +17,8 @@ from ldnet.train.dataset import Example, label_key
 class LDNetCollator:
     """Collates training examples; works with any `Trainer`.
 
-    All texts of a batch share one schema: the labels that occur in it and other annotated labels as negatives. What
+    All texts of a batch share one schema: the labels that occur in it and other annotated labels as
+    negatives. What
     is drawn depends on seed, epoch and examples only, so that a resumed run draws the same.
 
     Args:
@@ -90,7 +91,9 @@ class LDNetCollator:
             local = {i: position.get(label_key(labels[i])) for i in example.annotated}
             annotated[text, [i for i in local.values() if i is not None]] = True
             kept = [
-                Loop(local[loop.label], loop.mentions) for loop in example.loops if local[loop.label] is not None
+                Loop(local[loop.label], loop.mentions)
+                for loop in example.loops
+                if local[loop.label] is not None
             ]
             links = encode_loops(kept, self.processor.fragment_links)
             for name, shift in (("open", 0), ("close", 0), ("inside", 1), ("next", 1)):
@@ -112,9 +115,10 @@ def prompt_schema(labels: Sequence[Label]) -> Schema:
         labels: Mention labels before relation labels.
 
     Returns:
-        The schema; argument types are left out, prompts do not show them.
+        The schema; argument types are left out, prompts do not show them. Names are the labels' whole words:
+        two sources of a batch may describe one name differently.
     """
     return Schema(
-        entities=tuple(EntityType(x.name, x.description) for x in labels if x.kind == LabelKind.MENTION),
-        relations=tuple(RelationType(x.name, x.description) for x in labels if x.kind == LabelKind.RELATION),
+        entities=tuple(EntityType(x.text) for x in labels if x.kind == LabelKind.MENTION),
+        relations=tuple(RelationType(x.text) for x in labels if x.kind == LabelKind.RELATION),
     )

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from torch.utils.data import Dataset
 
@@ -51,10 +51,6 @@ class Example:
     loops: list[Loop]
     annotated: list[int]
     supervision: tuple[bool, bool, bool]
-
-    def without_text(self) -> "Example":
-        """The example with an empty text, for scoring a text that does not fit the encoder."""
-        return replace(self, tokens=TextTokens([], [], []), loops=[])
 
 
 @dataclass
@@ -124,6 +120,7 @@ class ExtractionDataset(Dataset):
             self._add(source, records)
 
     def _add(self, source: Source, records: list[dict]) -> None:
+        source.schema.require_supported()
         losses = self.losses.setdefault(source.name, Losses())
         room = self.processor.room_for(source.schema)
         tokenized = self.processor.tokenize_texts([record["text"] for record in records])

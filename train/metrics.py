@@ -353,10 +353,9 @@ class ExtractionMetrics:
         if other.schema != self.schema:
             raise ValueError("metrics: the shards were scored with different schemas; score them with one")
         self.texts += other.texts
-        # Copies, so that a shard may be merged into itself.
-        for task, rows in [(task, list(rows)) for task, rows in other._rows.items()]:
+        for task, rows in other._rows.items():
             self._rows.setdefault(task, []).extend(rows)
-            self._add_labels(task, dict(other._labels[task]))
+            self._add_labels(task, other._labels[task])
 
     def to_dict(self, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
         """Scores of all tasks that were scored in at least one text.

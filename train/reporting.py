@@ -16,6 +16,8 @@ from rich.text import Text
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or pipe, where nobody gave a width
 UNDEFINED = "-"
+# JSON lets these stand in a string, but str.splitlines and others take them for the end of a line.
+LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 SCORES = ("support", "precision", "recall", "f1", "interval")
 
 
@@ -51,7 +53,7 @@ def printable(text: str) -> str:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON text, with all characters as they are.
+    """JSON text with letters of all scripts as they are; one line for every reader.
 
     Args:
         value: What JSON can hold.
@@ -63,7 +65,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
     Raises:
         ValueError: If there is a NaN or infinity in it, which JSON does not know.
     """
-    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False).translate(LINE_ENDS)
 
 
 def check_target(path: Path | None) -> None:

@@ -9,9 +9,11 @@ BATCHES_SORTED_TOGETHER = 50  # length sorting happens inside this many batches,
 
 
 class SourceBatchSampler(Sampler[int]):
-    """Indices in runs of `batch_size` that share a source and have like lengths; every epoch is another shuffle.
+    """Indices in runs of `batch_size` that share a source and have like lengths; every epoch is another
+    shuffle.
 
-    What is left of a source after its full runs is pooled into mixed runs at the end, so each index comes once.
+    What is left of a source after its full runs is pooled into mixed runs at the end, so each index comes
+    once.
 
     Args:
         sources: Source of each example.

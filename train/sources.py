@@ -1,7 +1,6 @@
 """Record files -> sources of a training mixture, with what their folders say about them."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from ldnet.processing.schema import Schema
@@ -37,7 +36,9 @@ def trainable_schema(schema: Schema, partial: bool) -> Schema:
         Entities and relations.
     """
     return Schema(
-        entities=() if partial else schema.entities, relations=schema.relations, instruction=schema.instruction
+        entities=() if partial else schema.entities,
+        relations=schema.relations,
+        instruction=schema.instruction,
     )
 
 
@@ -62,6 +63,10 @@ def load_source(path: str, root: str = "", schema: Schema | None = None) -> tupl
     name = file.parent.name if (file.parent / "schema.json").exists() else file.name
     usable = trainable_schema(known or Schema.from_records(records), partial)
     if not usable.labels:
-        why = "its mentions are marked in part and it has no relations" if partial else "it has no entities or relations"
+        why = (
+            "its mentions are marked in part and it has no relations"
+            if partial
+            else "it has no entities or relations"
+        )
         raise RecordError(f"{file}: nothing to train on: {why}. Leave the file out.")
     return Source(name, usable, partial), records

@@ -1,4 +1,4 @@
-"""LDNetTrainer: two learning rates, batches by source and length, and scores of whole structures while training."""
+"""LDNetTrainer: two learning rates, batches by source and length, scores of whole structures in training."""
 
 from typing import Any
 
@@ -8,24 +8,28 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
-from ldnet.processing.links import Loop, decode_links
-from ldnet.processing.processing_ldnet import split_links
-from ldnet.processing.results import build_result
-from ldnet.train.collator import LDNetCollator, prompt_schema
-from ldnet.train.dataset import Example, ExtractionDataset, label_key
+from ldnet.processing.alignment import TextTokens
+from ldnet.train.collator import LDNetCollator
+from ldnet.train.dataset import Example, ExtractionDataset
 from ldnet.train.metrics import TASKS, count_tasks, scores_from_counts
 from ldnet.train.sampling import SourceBatchSampler
 
 
-class EpochOfCollator(TrainerCallback):
-    """Tells the collator which epoch it draws for."""
+class EpochOfDraws(TrainerCallback):
+    """Tells collator and sampler which epoch they draw for.
+
+    accelerate tells the sampler too, but does not reach it where several processes resume inside an epoch.
+    """
 
     def __init__(self, collator: LDNetCollator):
         self.collator = collator
+        self.sampler: SourceBatchSampler | None = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the epoch; a resumed run starts with the epoch it stopped in."""
         self.collator.epoch = int(state.epoch or 0)
+        if self.sampler is not None:
+            self.sampler.set_epoch(self.collator.epoch)
 
 
 def metrics_from_rows(prediction: EvalPrediction) -> dict[str, float]:
@@ -52,16 +56,17 @@ class LDNetTrainer(Trainer):
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
 
-    def __init__(self, *, head_learning_rate: float | None = None, source_cap: int | None = None, **kwargs: Any):
+    def __init__(
+        self, *, head_learning_rate: float | None = None, source_cap: int | None = None, **kwargs: Any
+    ):
         self.head_learning_rate = head_learning_rate
         self.source_cap = source_cap
         kwargs.setdefault("compute_metrics", metrics_from_rows)
         kwargs.setdefault("processing_class", kwargs["data_collator"].processor)
         super().__init__(**kwargs)
         self.args.remove_unused_columns = False  # the collator needs whole examples
-        self.add_callback(EpochOfCollator(self.data_collator))
-        processor = self.data_collator.processor
-        self.scoring_collator = LDNetCollator(processor, shuffle_labels=False)
+        self.epoch_of = EpochOfDraws(self.data_collator)
+        self.add_callback(self.epoch_of)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW (or what the arguments say) with a group for each of encoder/heads x decay/no decay."""
@@ -89,35 +94,27 @@ class LDNetTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: ExtractionDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return SourceBatchSampler(
+        self.epoch_of.sampler = SourceBatchSampler(
             [example.source.name for example in dataset.examples],
             [len(example.tokens) for example in dataset.examples],
             self.args.train_batch_size,
             seed=self.args.data_seed or self.args.seed,
             source_cap=self.source_cap,
         )
+        return self.epoch_of.sampler
 
     def _get_eval_sampler(self, eval_dataset: ExtractionDataset) -> Sampler:
         return SequentialSampler(eval_dataset)
 
-    def get_eval_dataloader(self, eval_dataset: ExtractionDataset | str | None = None) -> torch.utils.data.DataLoader:
-        """Batches for scoring: the labels of a source in their own order, and which examples they hold."""
-        training_collator, self.data_collator = self.data_collator, self._collate_for_scoring
+    def get_eval_dataloader(
+        self, eval_dataset: ExtractionDataset | str | None = None
+    ) -> torch.utils.data.DataLoader:
+        """Batches for scoring: only which examples they hold; `prediction_step` groups them by source."""
+        training_collator, self.data_collator = self.data_collator, collate_indices
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = training_collator
-
-    def _collate_for_scoring(self, examples: list[Example]) -> dict[str, Tensor]:
-        fitting = [self._fitting(example) for example in examples]
-        batch = self.scoring_collator(fitting)
-        return batch | {"example_index": torch.tensor([example.index for example in examples])}
-
-    def _fitting(self, example: Example) -> Example:
-        """The example itself, or without its text if that does not fit the encoder: its structures are missed."""
-        processor = self.scoring_collator.processor
-        fits = len(example.tokens) <= processor.room_for(example.source.schema)
-        return example if fits else example.without_text()
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
@@ -133,41 +130,46 @@ class LDNetTrainer(Trainer):
         Returns:
             No loss, rows of counts `(B, tasks * 3)` and a dummy label a row.
         """
-        inputs = self._prepare_inputs(inputs)
-        index = inputs.pop("example_index")
-        dataset = self._scored_dataset
-        examples = [dataset.examples[i] for i in index.tolist()]
-        not_for_scoring = ("labels", "open_links", "close_links", "inside_links", "next_links")
-        with torch.inference_mode(), self.compute_loss_context_manager():
-            outputs = model(**{k: v for k, v in inputs.items() if k not in not_for_scoring})
-        rows = np.stack([counts.reshape(-1) for counts in self.score_batch(outputs.links, examples)])
-        rows = torch.as_tensor(rows, device=index.device)
-        return None, rows, torch.ones((len(rows), 1), dtype=torch.long, device=index.device)
+        index = inputs["example_index"]
+        examples = [self._scored_dataset.examples[i] for i in index.tolist()]
+        rows = torch.zeros((len(examples), len(TASKS) * 3), dtype=torch.long)
+        # Every text is asked the whole schema of its source, whatever else is in the batch: so batch size and
+        # number of processes change no count.
+        for source in {id(example.source): example.source for example in examples}.values():
+            places = [i for i, example in enumerate(examples) if example.source is source]
+            rows[places] = torch.from_numpy(self.score_batch(model, [examples[i] for i in places]))
+        rows = rows.to(self.args.device)
+        return None, rows, torch.ones((len(rows), 1), dtype=torch.long, device=rows.device)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         """As in `Trainer`; remembers whose examples the batches index."""
         self._scored_dataset = dataloader.dataset
         return super().evaluation_loop(dataloader, *args, **kwargs)
 
-    def score_batch(self, links: Any, examples: list[Example]) -> list[np.ndarray]:
-        """Decode a batch and compare it with gold.
+    def score_batch(self, model: nn.Module, examples: list[Example]) -> np.ndarray:
+        """Extract from texts of one source and compare with gold.
 
         Args:
-            links: The model's `SparseLinks`.
-            examples: The texts of the batch.
+            model: The model.
+            examples: The texts; one that does not fit the encoder is scored as if nothing were found.
 
         Returns:
-            Counts `(tasks, 3)` of each example.
+            Counts `(B, tasks * 3)`.
         """
-        processor = self.scoring_collator.processor
-        labels = self.scoring_collator.choose_labels(examples, np.random.default_rng(0))
-        schema = prompt_schema(labels)
-        counts = []
-        for found, example in zip(split_links(links, len(examples)), examples, strict=True):
-            own = {label_key(label): i for i, label in enumerate(example.source.schema.labels)}
-            asked = {i: own[label_key(label)] for i, label in enumerate(labels) if label_key(label) in own}
-            loops, _ = decode_links(found, schema, processor.limits, processor.label_thresholds(schema))
-            loops = [Loop(asked[x.label], x.mentions, x.score) for x in loops if x.label in asked]
-            result = build_result(example.record["text"], loops, example.tokens, example.source.schema)
-            counts.append(count_tasks(example.record, result, example.source.schema))
-        return counts
+        processor, schema = self.data_collator.processor, examples[0].source.schema
+        room = processor.room_for(schema)
+        tokens = [x.tokens if len(x.tokens) <= room else TextTokens([], [], []) for x in examples]
+        prompt = processor.encode_schema(schema)
+        width = prompt["schema_input_ids"].shape[1] if processor.schema_attention == "full" else 0
+        inputs = self._prepare_inputs(processor.encode_tokens(tokens, width) | prompt)
+        with torch.inference_mode(), self.compute_loss_context_manager():
+            outputs = model(**inputs, threshold=min(processor.label_thresholds(schema), default=0.5))
+        texts = [example.record["text"] for example in examples]
+        results = processor.post_process_extraction(outputs, texts, schema, tokens=tokens)
+        counts = [count_tasks(x.record, found, schema) for x, found in zip(examples, results, strict=True)]
+        return np.stack(counts).reshape(len(examples), -1)
+
+
+def collate_indices(examples: list[Example]) -> dict[str, Tensor]:
+    """Where the examples of a batch stand in their data set."""
+    return {"example_index": torch.tensor([example.index for example in examples])}

@@ -83,7 +83,7 @@ SAME = {
 
 @st.composite
 def mentions(draw):
-    cuts = sorted(draw(st.sets(st.integers(0, 6), min_size=2, max_size=4)))
+    cuts = sorted(draw(st.sets(st.integers(0, 4), min_size=2, max_size=4)))
     if len(cuts) < 4:
         return {"start": cuts[0], "end": cuts[1]}
     return {"start": cuts[0], "end": cuts[3], "fragments": [cuts[:2], cuts[2:]]}
@@ -247,6 +247,14 @@ def test_count_record_symmetric_relation_in_both_directions_counts_once():
     assert count_record(one, both, SCHEMA)["relations"] == {"married to": PRF(1, 0, 0)}
 
 
+def test_count_record_symmetric_relation_with_swapped_types_is_right_but_not_strictly():
+    gold = {"relations": [relation("married to", person(ANN), {"type": "organization", **BOB})]}
+    predicted = {"relations": [relation("married to", {"type": "organization", **ANN}, person(BOB))]}
+    counts = count_record(gold, predicted, SCHEMA)
+    assert counts["relations"] == {"married to": PRF(1, 0, 0)}
+    assert counts["relations_strict"] == {"married to": PRF(0, 1, 1)}
+
+
 def test_count_record_wrong_argument_type_fails_only_the_strict_task():
     gold = {"relations": [relation("works for", person(ANN), {"type": "organization", **ACME})]}
     predicted = {"relations": [relation("works for", person(ANN), {"type": None, **ACME})]}
@@ -325,8 +333,10 @@ def slow_interval(rows, samples, seed):
 
 
 def test_bootstrap_interval_is_close_to_drawing_texts_one_by_one():
-    rows = np.random.default_rng(7).integers(0, 4, size=(150, 3))
-    assert bootstrap_interval(rows, 3000, 0) == pytest.approx(slow_interval(rows, 3000, 1), abs=0.6)
+    rows = np.random.default_rng(7).integers(0, 4, size=(20, 3))
+    slow = slow_interval(rows, 3000, 1)
+    assert slow[1] - slow[0] > 15  # else the tolerance would accept other percentiles
+    assert bootstrap_interval(rows, 3000, 0) == pytest.approx(slow, abs=0.6)
 
 
 def test_bootstrap_interval_same_seed_same_ends_any_order():

@@ -72,6 +72,7 @@ def test_atomic_write_gz_is_compressed_and_reproducible(tmp_path):
         contents.append((tmp_path / name).read_bytes())
     assert gzip.decompress(contents[0]).decode() == "línea\n" * 100
     assert contents[0] == contents[1]
+    assert contents[0][3:8] == bytes(5)  # no name, no time
 
 
 def test_atomic_write_through_a_link_keeps_the_link(tmp_path):
@@ -117,10 +118,10 @@ def test_write_json_keeps_characters(tmp_path):
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n "北京": 1\n}\n'
 
 
-@given(st.text())
+@given(st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\x85\u2028\u2029\r\n"))))
 def test_to_json_is_one_line_that_reads_back(text):
     line = to_json({"text": text})
-    assert "\n" not in line
+    assert line.splitlines() == [line]
     assert json.loads(line) == {"text": text}
 
 
@@ -188,3 +189,8 @@ def test_make_console_to_a_pipe_does_not_cut_names(capsys):
     )
     make_console().print(scores_table(metrics.to_dict()))
     assert metrics.schema.labels[0].name in capsys.readouterr().out
+
+
+def test_make_console_prints_brackets_and_colons_as_they_are(capsys):
+    make_console().print("[red]LM[/red] :smile: [LM]")
+    assert capsys.readouterr().out == "[red]LM[/red] :smile: [LM]\n"

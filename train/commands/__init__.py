@@ -149,8 +149,7 @@ def load_processor(model: str | None, encoder: str | None) -> Any:
         The processor.
 
     Raises:
-        ValueError: If both are given.
-        OSError: If there is no such tokenizer.
+        ValueError: If both are given, or there is no such tokenizer.
     """
     if model is not None and encoder is not None:
         raise ValueError("--model and --encoder: both are given; name the one whose tokens count")
@@ -158,9 +157,18 @@ def load_processor(model: str | None, encoder: str | None) -> Any:
         from ldnet.processing.processing_ldnet import LDNetProcessor
         from ldnet.train import loading
 
-        if encoder is not None:
-            return LDNetProcessor.from_tokenizer(loading.resolve_encoder(encoder))
-        return LDNetProcessor.from_pretrained(str(loading.default_model_path()) if model is None else model)
+        name = encoder or model or str(loading.DEFAULT_MODEL_FOLDER)
+        try:
+            if encoder is not None:
+                return LDNetProcessor.from_tokenizer(loading.resolve_encoder(encoder))
+            return LDNetProcessor.from_pretrained(name)
+        except loading.ModelError:
+            raise
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(
+                f"{name}: its tokenizer cannot be loaded ({reason}). Name a folder or Hub id that has one."
+            ) from error
 
 
 def model_name(model: str | None) -> str:
@@ -174,7 +182,7 @@ def model_name(model: str | None) -> str:
     """
     from ldnet.train import loading
 
-    return loading.DEFAULT_MODEL if model is None else model
+    return loading.DEFAULT_MODEL_FOLDER.name if model is None else model
 
 
 def text_problem(text: Any, pipe: Any, schema: "Schema") -> tuple[str, str] | None:

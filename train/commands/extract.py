@@ -243,7 +243,9 @@ def _schema_of(schema: str | None, path: Path | None) -> "Schema":
 
 
 def run(
-    text: Annotated[str | None, typer.Argument(help="A text. Default: --input, else stdin.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="A text. Default: --input, else stdin.")
+    ] = None,
     input_file: Annotated[
         Path | None,
         typer.Option(

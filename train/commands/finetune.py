@@ -1,12 +1,13 @@
 """`ldnet finetune`: train on record files with the HF Trainer."""
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import EarlyStoppingCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.modeling_ldnet import LDNetModel
@@ -31,7 +32,8 @@ DESCRIPTION = """Train LDNet on record files.
 
 Examples:
   ldnet finetune --encoder minilm --train data/train.jsonl --dev data/dev.jsonl --output_dir out
-  ldnet finetune --model out --train more/train.jsonl --dev more/dev.jsonl --config finetune.yaml --output_dir out2
+  ldnet finetune --model out --train more/train.jsonl --dev more/dev.jsonl --config finetune.yaml --output_dir
+  out2
 """
 
 
@@ -81,11 +83,23 @@ def build_datasets(
 
 
 def resume_point(args: LDNetTrainingArguments) -> str | None:
-    """The checkpoint to resume from: a folder, or the last one of the output folder for `true`."""
+    """The checkpoint to resume from: a folder, or the last whole one of the output folder for `true`."""
     wanted = args.resume_from_checkpoint
     if wanted in (None, "false", "False"):
         return None
-    return get_last_checkpoint(args.output_dir) if wanted in ("true", "True", "last") else wanted
+    if wanted not in ("true", "True", "last"):
+        return wanted
+    folders = Path(args.output_dir).glob("checkpoint-*[0-9]")
+    whole = [folder for folder in folders if is_whole(folder)]
+    return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: the state of the trainer comes last."""
+    try:
+        return bool(json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
 
 
 def build_trainer(

@@ -1,0 +1,353 @@
+import itertools
+import math
+import time
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ldnet.processing.alignment import TextTokens
+from ldnet.processing.links import (
+    Loop,
+    LoopLimits,
+    RecordLinks,
+    decode_links,
+    encode_links,
+    encode_loops,
+    mention_tokens,
+    record_loops,
+)
+from ldnet.processing.schema import LabelKind, Schema
+
+SCHEMA = Schema.from_any({"entities": ["a", "b"], "relations": ["r", {"type": "s", "symmetric": True}]})
+KINDS = [label.kind for label in SCHEMA.labels]
+FORMS = ("as", "a2a")
+NUM_TOKENS = 20
+TOKENS = TextTokens([0] * 20, list(range(0, 40, 2)), list(range(1, 41, 2)))  # token i is character 2 i
+BOUND_S = 15.0  # of processor time; the slow paths that the limit must cut took 26 to 115 s
+
+
+def keys(loops):
+    return {(loop.label, loop.mentions) for loop in loops}
+
+
+def span(start, end):
+    """Characters of tokens `start` to `end`, both inclusive."""
+    return {"start": 2 * start, "end": 2 * end + 1}
+
+
+# ---- the links of each structure
+
+
+def test_entity_is_opening_span_and_closing():
+    links = encode_loops([Loop(1, (((2, 4),),))])
+    assert links == RecordLinks(open={(1, 2): 1.0}, close={(1, 4): 1.0}, inside={(2, 4): 1.0})
+
+
+def test_relation_joins_the_end_of_its_head_with_the_start_of_its_tail():
+    links = encode_loops([Loop(2, (((5, 6),), ((1, 3),)))])
+    expected = RecordLinks(
+        open={(2, 5): 1.0}, close={(2, 3): 1.0}, inside={(5, 6): 1.0, (1, 3): 1.0}, next={(6, 1): 1.0}
+    )
+    assert links == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "inside", "following"), [("as", {(4, 2): 1.0}, {}), ("a2a", {}, {(2, 4): 1.0})]
+)
+def test_fragments_are_joined_below_the_diagonal_or_over_a2a(form, inside, following):
+    links = encode_loops([Loop(0, (((1, 2), (4, 5)),))], form)
+    assert links.inside == {(1, 2): 1.0, (4, 5): 1.0} | inside
+    assert links.next == following
+    assert (links.open, links.close) == ({(0, 1): 1.0}, {(0, 5): 1.0})
+
+
+def test_no_structure_has_no_links():
+    assert encode_loops([]) == RecordLinks()
+    assert decode_links(RecordLinks(), SCHEMA, LoopLimits()) == ([], False)
+    assert decode_links(RecordLinks(), Schema(), LoopLimits()) == ([], False)
+
+
+# ---- records
+
+
+def test_record_loops_takes_entities_and_relations_of_the_schema():
+    record = {
+        "text": "x" * 40,
+        "entities": [{"type": "b", **span(0, 2)}, {"type": "unknown", **span(3, 3)}],
+        "relations": [
+            {"type": "r", "head": span(4, 4), "tail": span(0, 2)},
+            {"type": "unknown", "head": span(4, 4), "tail": span(0, 2)},
+        ],
+    }
+    loops, lost = record_loops(record, SCHEMA, TOKENS, 1)
+    assert loops == [Loop(1, (((0, 2),),)), Loop(2, (((4, 4),), ((0, 2),)))]
+    assert lost == []
+
+
+def test_record_without_annotation_has_no_loops():
+    assert record_loops({"text": "x"}, SCHEMA, TOKENS, 1) == ([], [])
+    assert record_loops({"text": "x", "entities": None}, SCHEMA, TOKENS, 1) == ([], [])
+
+
+def test_symmetric_relation_is_encoded_in_text_order():
+    one, two = (
+        record_loops({"relations": [{"type": "s", "head": span(*h), "tail": span(*t)}]}, SCHEMA, TOKENS, 1)[0]
+        for h, t in [((4, 5), (0, 1)), ((0, 1), (4, 5))]
+    )
+    assert one == two == [Loop(3, (((0, 1),), ((4, 5),)))]
+
+
+def test_mention_that_cannot_be_encoded_is_reported_with_cause_and_place():
+    pieces = {"start": 0, "end": 9, "fragments": [[0, 1], [4, 5], [8, 9]]}
+    record = {
+        "entities": [{"type": "a", "start": 1, "end": 3}, {"type": "b", **pieces}],
+        "relations": [{"type": "r", "head": span(1, 1), "tail": {"start": 5, "end": 7}}],
+    }
+    links = encode_links(record, SCHEMA, TOKENS, LoopLimits(max_fragments=2))
+    assert links == RecordLinks(
+        unaligned=[
+            "boundary inside a token: entity 'a' at 1-3",
+            "3 fragments, max_fragments is 2: entity 'b' at 0-9",
+            "boundary inside a token: relation 'r' at 5-7",
+        ]
+    )
+
+
+def test_mention_tokens_gives_the_tokens_of_each_piece():
+    mention = {"start": 0, "end": 9, "fragments": [[0, 3], [8, 9]]}
+    assert mention_tokens(mention, TOKENS, 2) == ((0, 1), (4, 4))
+    assert mention_tokens(span(3, 5), TOKENS, 1) == ((3, 5),)
+
+
+# ---- encode, then decode
+
+
+@st.composite
+def mentions(draw, max_fragments):
+    """A mention of up to `max_fragments` pieces among 20 tokens."""
+    at, pieces = draw(st.integers(0, 4)), []
+    for _ in range(draw(st.integers(1, max_fragments))):
+        end = at + draw(st.integers(0, 2))
+        pieces.append((at, end))
+        at = end + draw(st.integers(1, 2))
+    return tuple(pieces)
+
+
+@st.composite
+def random_loops(draw, max_fragments, max_size=8):
+    """Structures that may nest, cross, share spans and be equal."""
+    loops = []
+    for label in draw(st.lists(st.sampled_from(range(4)), max_size=max_size)):
+        count = 1 if KINDS[label] == LabelKind.MENTION else 2
+        loops.append(Loop(label, tuple(draw(mentions(max_fragments)) for _ in range(count))))
+    return loops
+
+
+@st.composite
+def separate_loops(draw, form):
+    """Structures that share no token; over A2A the arguments of a relation have one piece."""
+    loops, at = [], 0
+    for label in draw(st.lists(st.sampled_from(range(4)), max_size=6)):
+        pair = KINDS[label] == LabelKind.RELATION
+        found = []
+        for _ in range(2 if pair else 1):
+            pieces = []
+            for _ in range(1 if pair and form == "a2a" else draw(st.integers(1, 3))):
+                end = at + draw(st.integers(0, 2))
+                pieces.append((at, end))
+                at = end + draw(st.integers(1, 2))
+            found.append(tuple(pieces))
+        loops.append(Loop(label, tuple(draw(st.permutations(found)))))
+    return loops
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("max_fragments", [1, 2, 3])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_decoded_structures_contain_the_encoded_ones(form, max_fragments, data):
+    loops = data.draw(random_loops(max_fragments))
+    decoded, truncated = decode_links(encode_loops(loops, form), SCHEMA, LoopLimits(max_fragments, form))
+    assert keys(loops) <= keys(decoded)
+    assert not truncated
+    assert all(loop.score == 1.0 for loop in decoded)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_structures_that_share_no_token_come_back_exactly(form, data):
+    loops = data.draw(separate_loops(form))
+    decoded, _ = decode_links(encode_loops(loops, form), SCHEMA, LoopLimits(3, form))
+    assert keys(decoded) == keys(loops)
+    assert len(decoded) == len(keys(decoded))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_one_structure_comes_back_exactly_even_if_its_arguments_overlap(form, data):
+    loops = data.draw(random_loops(1, max_size=1))
+    decoded, _ = decode_links(encode_loops(loops, form), SCHEMA, LoopLimits(3 if form == "as" else 1, form))
+    assert keys(decoded) == keys(loops)
+
+
+def test_nested_entities_of_one_type_come_back_exactly_where_borders_differ_and_close_a_third_where_not():
+    loops = [Loop(0, (((1, 6),),)), Loop(0, (((2, 4),),))]
+    assert keys(decode_links(encode_loops(loops), SCHEMA, LoopLimits())[0]) == keys(loops)
+    # The ambiguity of the encoding: B's span runs from A's start to C's end, so type 0 closes there too.
+    loops = [Loop(0, (((1, 2),),)), Loop(0, (((4, 6),),)), Loop(1, (((1, 6),),))]
+    assert keys(decode_links(encode_loops(loops), SCHEMA, LoopLimits())[0]) == keys(
+        [*loops, Loop(0, (((1, 6),),))]
+    )
+
+
+def test_crossing_relations_of_one_type_close_the_pairs_that_share_ends():
+    one, two, three = ((0, 0),), ((2, 2),), ((4, 4),)
+    loops = [Loop(2, (one, two)), Loop(2, (two, three))]
+    assert keys(decode_links(encode_loops(loops), SCHEMA, LoopLimits())[0]) == keys(loops)
+    loops.append(Loop(3, (one, three)))
+    found = keys(decode_links(encode_loops(loops), SCHEMA, LoopLimits())[0])
+    assert found - keys(loops) == {(2, (one, three))}
+
+
+# ---- decode = exhaustive enumeration
+
+
+def enumerate_mentions(links, limits, num_tokens):
+    """Every way to join spans that are on to a mention, with the probabilities of its links."""
+    spans = [s for s in itertools.combinations_with_replacement(range(num_tokens), 2) if s in links.inside]
+
+    def join(left, right):
+        """Probability of the link between two pieces, 0 if there is none."""
+        if right[0] <= left[1]:
+            return 0.0
+        if limits.fragment_links == "a2a":
+            return links.next.get((left[1], right[0]), 0.0)
+        return links.inside.get((right[0], left[1]), 0.0)
+
+    found = {}
+    for count in range(1, limits.max_fragments + 1):
+        for pieces in itertools.product(spans, repeat=count):
+            joins = [join(*pair) for pair in itertools.pairwise(pieces)]
+            if all(joins):
+                found[pieces] = [links.inside[piece] for piece in pieces] + joins
+    return found
+
+
+def enumerate_loops(links, limits, thresholds, num_tokens):
+    """All closed loops by trying every label with every mention or pair of mentions, with their scores."""
+    found = enumerate_mentions(links, limits, num_tokens)
+    candidates = {
+        LabelKind.MENTION: [((mention,), probs) for mention, probs in found.items()],
+        LabelKind.RELATION: [
+            ((head, tail), [*found[head], links.next[head[-1][1], tail[0][0]], *found[tail]])
+            for head, tail in itertools.product(found, repeat=2)
+            if (head[-1][1], tail[0][0]) in links.next
+        ],
+    }
+    loops = {}
+    for label, kind in enumerate(KINDS):
+        for parts, probs in candidates[kind]:
+            first, last = (label, parts[0][0][0]), (label, parts[-1][-1][1])
+            probs = [links.open.get(first, 0.0), *probs, links.close.get(last, 0.0)]
+            if min(probs) > thresholds[label]:
+                loops[label, parts] = math.prod(probs) ** (1 / len(probs))
+    return loops
+
+
+@st.composite
+def random_links(draw):
+    num_tokens = draw(st.integers(1, 6))
+    token = st.integers(0, num_tokens - 1)
+    prob = st.sampled_from([0.2, 0.4, 0.6, 0.8, 1.0])
+
+    def some(first, max_size):
+        return draw(st.dictionaries(st.tuples(first, token), prob, max_size=max_size))
+
+    label = st.integers(0, 3)
+    return num_tokens, RecordLinks(some(label, 12), some(label, 12), some(token, 14), some(token, 12))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("max_fragments", [1, 2, 3])
+@settings(max_examples=80)
+@given(drawn=random_links(), thresholds=st.lists(st.sampled_from([0.0, 0.3, 0.6]), min_size=4, max_size=4))
+def test_decode_equals_exhaustive_enumeration(form, max_fragments, drawn, thresholds):
+    num_tokens, links = drawn
+    limits = LoopLimits(max_fragments, form)
+    decoded, truncated = decode_links(links, SCHEMA, limits, thresholds)
+    expected = enumerate_loops(links, limits, thresholds, num_tokens)
+    assert not truncated
+    assert {(loop.label, loop.mentions): loop.score for loop in decoded} == pytest.approx(expected)
+    assert len(decoded) == len(expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("max_fragments", [1, 3])
+def test_decode_equals_exhaustive_enumeration_where_most_links_are_on(form, max_fragments):
+    random = Random(0)
+    for num_tokens in (4, 5):
+        rows = {
+            name: {
+                (i, j): random.uniform(0.1, 1.0)
+                for i in range(first)
+                for j in range(num_tokens)
+                if random.random() < 0.8
+            }
+            for name, first in (("open", 4), ("close", 4), ("inside", num_tokens), ("next", num_tokens))
+        }
+        links, limits = RecordLinks(**rows), LoopLimits(max_fragments, form)
+        decoded, _ = decode_links(links, SCHEMA, limits)
+        expected = enumerate_loops(links, limits, [0.0] * 4, num_tokens)
+        assert len(expected) > 20
+        assert {label for label, _ in expected} >= {0, 2}
+        assert {(loop.label, loop.mentions): loop.score for loop in decoded} == pytest.approx(expected)
+
+
+def test_threshold_is_exceeded_by_every_link_of_a_loop():
+    links = RecordLinks(open={(0, 0): 0.9}, close={(0, 1): 0.5}, inside={(0, 1): 0.9})
+    for threshold, count in ((0.49, 1), (0.5, 0), (0.7, 0)):  # the mean would pass 0.7
+        assert len(decode_links(links, SCHEMA, LoopLimits(), [threshold] * 4)[0]) == count
+
+
+# ---- bounded work
+
+
+def full(rows, columns):
+    return {(i, j): 0.9 for i in rows for j in columns}
+
+
+ALL, EARLY, LATE = range(512), range(256), range(256, 512)
+ADVERSARIAL = {  # most fragments, their form, AS, A2A
+    "every link is on": (3, "a2a", full(ALL, ALL), full(ALL, ALL)),
+    "every end leads to starts without a span": (1, "as", full(EARLY, ALL), full(ALL, LATE)),
+    "every fragment leads to starts without a span": (
+        3,
+        "as",
+        {(i, j): p for (i, j), p in full(ALL, ALL).items() if i < 256 or j < 256},
+        full(EARLY, LATE),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADVERSARIAL)
+def test_adversarial_links_of_512_tokens_are_decoded_in_bounded_time(case):
+    max_fragments, form, inside, following = ADVERSARIAL[case]
+    links = RecordLinks(full(range(4), ALL), full(range(4), ALL), inside, following)
+    started = time.process_time()
+    loops, truncated = decode_links(links, SCHEMA, LoopLimits(max_fragments, form))
+    assert time.process_time() - started < BOUND_S
+    assert truncated
+    assert loops
+
+
+@settings(max_examples=50)
+@given(drawn=random_links(), max_steps=st.integers(0, 30))
+def test_truncated_decoding_finds_some_of_the_loops_and_says_so(drawn, max_steps):
+    whole, _ = decode_links(drawn[1], SCHEMA, LoopLimits(2))
+    part, truncated = decode_links(drawn[1], SCHEMA, LoopLimits(2, max_steps=max_steps))
+    assert set(part) <= set(whole)
+    assert truncated or part == whole

@@ -1,0 +1,253 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from ldnet.processing.schema import Schema
+from ldnet.train.collator import LDNetCollator, prompt_schema
+from ldnet.train.dataset import ExtractionDataset, Source
+
+FIELDS = ("open_links", "close_links", "inside_links", "next_links")
+MARKERS = {"[LM]": 0, "[LR]": 1}
+
+
+@pytest.fixture
+def processor(tiny_processor):
+    return tiny_processor
+
+
+@pytest.fixture
+def work_set(processor, work):
+    return ExtractionDataset(processor, [(Source("work", work[0]), work[1])])
+
+
+@pytest.fixture
+def mixed_set(processor, work, opinion):
+    parts = [(Source("work", work[0]), work[1]), (Source("opinion", opinion[0], partial=True), opinion[1])]
+    return ExtractionDataset(processor, parts)
+
+
+def labels_of(processor, batch):
+    """(kind, words) of each label, read from the prompt itself."""
+    found = []
+    for row, mask in zip(batch["schema_input_ids"], batch["schema_attention_mask"], strict=True):
+        marker, *words, _ = processor.tokenizer.convert_ids_to_tokens(row[mask.bool()].tolist())
+        found.append((MARKERS[marker], "".join(word.removeprefix("##") for word in words)))
+    assert [kind for kind, _ in found] == batch["schema_kinds"].tolist()
+    return found
+
+
+def links_of(batch):
+    return {name: {tuple(row) for row in batch[name].tolist()} for name in FIELDS}
+
+
+def slow_links(examples, labels):
+    """Links of the examples from the characters of their records, structure by structure."""
+    links = {name: set() for name in FIELDS}
+    for text, example in enumerate(examples):
+        place = {}
+        words = {x.name: x.text.replace(" ", "") for x in example.source.schema.labels}
+        symmetric = {x.name for x in example.source.schema.relations if x.symmetric}
+        for i, (start, end) in enumerate(
+            zip(example.tokens.start_chars, example.tokens.end_chars, strict=True), 1
+        ):
+            place.setdefault(("start", start), i)
+            place["end", end] = i
+        structures = [(0, x["type"], [x]) for x in example.record["entities"]]
+        structures += [(1, x["type"], [x["head"], x["tail"]]) for x in example.record["relations"]]
+        for kind, name, mentions in structures:
+            if (kind, words[name]) not in labels:
+                continue
+            label = labels.index((kind, words[name]))
+            spans = [(place["start", m["start"]], place["end", m["end"]]) for m in mentions]
+            spans = sorted(spans) if name in symmetric else spans
+            links["open_links"].add((text, label, spans[0][0]))
+            links["close_links"].add((text, label, spans[-1][1]))
+            links["inside_links"] |= {(text, *span) for span in spans}
+            links["next_links"] |= {(text, a[1], b[0]) for a, b in zip(spans, spans[1:], strict=False)}
+    return links
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"max_labels": 2}, {"label_dropout": 0.5}, {"shuffle_labels": False}]
+)
+@pytest.mark.parametrize("indices", [[0], [1, 2, 3], [10, 13, 1, 16]])
+def test_targets_equal_a_slow_construction(processor, mixed_set, options, indices):
+    examples = [mixed_set[i] for i in indices]
+    for epoch in range(3):
+        batch = LDNetCollator(processor, epoch=epoch, **options)(examples)
+        labels = labels_of(processor, batch)
+        assert links_of(batch) == slow_links(examples, labels)
+        assert len(batch["open_links"]) == len(links_of(batch)["open_links"])
+        annotated = [
+            [(int(x.kind), x.text.replace(" ", "")) for x in example.source.schema.labels]
+            for example in examples
+        ]
+        assert batch["annotated"].tolist() == [[label in known for label in labels] for known in annotated]
+
+
+def test_batch_is_what_the_model_takes(processor, work_set, tiny_model):
+    batch = LDNetCollator(processor)([work_set[i] for i in range(3)])
+    assert batch["labels"].tolist() == [1, 1, 1]
+    assert batch["supervision"].tolist() == [[True] * 3] * 3
+    assert batch["partial"].tolist() == [False] * 3
+    output = tiny_model(**batch)
+    assert output.loss > 0
+    assert torch.isfinite(output.loss)
+
+
+def test_full_attention_counts_the_prompt_in(make_model, make_processor, work):
+    model = make_model("deberta-v2")
+    processor = make_processor(model.config)
+    room = processor.room_for(work[0])
+    record = {"text": "of " * room, "entities": [], "relations": []}
+    examples = ExtractionDataset(processor, [(Source("work", work[0]), [record, work[1][0]])]).examples
+    batch = LDNetCollator(processor)(examples)
+    width = batch["schema_input_ids"].shape[1] + batch["input_ids"].shape[1]
+    assert (len(examples), width) == (2, processor.max_length)
+    assert model(**batch).loss > 0
+
+
+def test_label_order_is_drawn_anew_by_batch_and_epoch_but_mentions_stand_first(processor, work_set):
+    orders = set()
+    for epoch in range(8):
+        labels = labels_of(processor, LDNetCollator(processor, epoch=epoch)([work_set[0]]))
+        assert [kind for kind, _ in labels] == [0, 0, 0, 1, 1]
+        orders.add(tuple(labels))
+    assert len(orders) > 3
+    still = [
+        labels_of(processor, LDNetCollator(processor, shuffle_labels=False, epoch=i)([work_set[0]]))
+        for i in (0, 1)
+    ]
+    assert (
+        still[0]
+        == still[1]
+        == [(0, "person"), (0, "organization"), (0, "place"), (1, "worksfor"), (1, "near")]
+    )
+
+
+@pytest.mark.parametrize("options", [{"max_labels": 3}, {"label_dropout": 0.5}, {}])
+def test_draws_depend_on_seed_epoch_and_examples_only(processor, mixed_set, options):
+    examples, others = [mixed_set[i] for i in (1, 2, 14)], [mixed_set[i] for i in (3, 4, 15)]
+    used = LDNetCollator(processor, seed=5, epoch=2, **options)
+    used(others)
+    one, two = used(examples), LDNetCollator(processor, seed=5, epoch=2, **options)(examples)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    prompts = {
+        tuple(labels_of(processor, LDNetCollator(processor, seed=seed, epoch=epoch, **options)(examples)))
+        for seed in range(4)
+        for epoch in range(4)
+    }
+    assert len(prompts) > 4
+
+
+def test_max_labels_keeps_what_occurs_and_draws_the_rest(processor, opinion):
+    schema = Schema([f"negative{i}" for i in range(20)] + ["aspect"])
+    record = {key: value for key, value in opinion[1][0].items() if key != "relations"}
+    record["entities"] = record["entities"][:1]
+    (example,) = ExtractionDataset(processor, [(Source("x", schema), [record])]).examples
+    drawn = Counter()
+    for epoch in range(60):
+        labels = labels_of(processor, LDNetCollator(processor, max_labels=4, epoch=epoch)([example]))
+        assert len(labels) == 4
+        assert (0, "aspect") in labels
+        drawn.update(labels)
+    assert len(drawn) == 21
+
+
+def test_max_labels_is_exceeded_rather_than_leaving_out_what_occurs(processor, work_set):
+    batch = LDNetCollator(processor, max_labels=1)([work_set[1]])
+    assert len(labels_of(processor, batch)) == 5
+    batch = LDNetCollator(processor, max_labels=1)([work_set[0]])  # "near" does not occur
+    assert len(labels_of(processor, batch)) == 4
+
+
+def test_label_dropout_leaves_labels_out_with_their_structures(processor, work_set):
+    kept = Counter()
+    for epoch in range(100):
+        batch = LDNetCollator(processor, label_dropout=0.4, epoch=epoch)([work_set[1]])
+        labels = labels_of(processor, batch)
+        assert links_of(batch) == slow_links([work_set[1]], labels)
+        kept.update(labels)
+    assert all(40 < kept[label] < 80 for label in kept)
+    assert len(kept) == 5
+
+
+def test_label_dropout_never_leaves_a_batch_without_labels(processor, opinion):
+    record = {key: opinion[1][0][key] for key in ("text", "relations")}
+    source = Source("x", Schema.from_any({"relations": ["positive"]}))
+    (example,) = ExtractionDataset(processor, [(source, [record])]).examples
+    for epoch in range(10):
+        batch = LDNetCollator(processor, label_dropout=0.9, epoch=epoch)([example])
+        assert labels_of(processor, batch) == [(1, "positive")]
+
+
+def test_partly_annotated_records_ask_for_no_other_label(processor, work):
+    schema, records = work
+    narrow = [
+        records[0] | {"labels": {"entities": ["place"], "relations": ["near"]}},
+        {key: records[1][key] for key in ("text", "entities")},
+        {"text": records[2]["text"]},
+    ]
+    examples = ExtractionDataset(processor, [(Source("x", schema), narrow)]).examples
+    batch = LDNetCollator(processor, shuffle_labels=False)(examples)
+    assert labels_of(processor, batch) == [(0, "place"), (0, "person"), (0, "organization"), (1, "near")]
+    assert batch["annotated"].tolist() == [
+        [True, False, False, True],
+        [True, True, True, False],
+        [False, False, False, False],
+    ]
+    assert batch["supervision"].tolist() == [[True, True, True], [True, True, False], [False, False, False]]
+    assert {text for text, _, _ in links_of(batch)["open_links"]} == {0, 1}
+    assert links_of(batch)["next_links"] == set()
+
+
+def test_partial_sources_are_marked(processor, mixed_set):
+    batch = LDNetCollator(processor)([mixed_set[i] for i in (0, 12, 1)])
+    assert batch["partial"].tolist() == [False, True, False]
+
+
+def test_examples_without_any_annotation_make_a_batch_without_labels(processor, work, tiny_model):
+    records = [{"text": "of the"}, {"text": ""}]
+    examples = ExtractionDataset(processor, [(Source("x", work[0]), records)]).examples
+    batch = LDNetCollator(processor)(examples)
+    assert batch["annotated"].shape == (2, 0)
+    assert tiny_model(**batch).loss == 0
+
+
+def test_one_name_with_two_descriptions_is_two_labels_of_a_batch(processor, mixed_set):
+    batch = LDNetCollator(processor, shuffle_labels=False)([mixed_set[0], mixed_set[12]])
+    labels = labels_of(processor, batch)
+    assert labels[:5] == [
+        (0, name) for name in ("person", "organization", "place", "aspect", "place:ofthetext")
+    ]
+    opened = {(text, label) for text, label, _ in links_of(batch)["open_links"]}
+    assert (0, 2) in opened
+    assert (1, 4) in opened
+    assert not {(0, 4), (1, 2)} & opened
+
+
+def test_prompt_schema_has_exactly_the_given_labels_in_their_order(work, opinion):
+    labels = [work[0].labels[i] for i in (2, 0)] + [
+        opinion[0].labels[1],
+        work[0].labels[4],
+        work[0].labels[3],
+    ]
+    schema = prompt_schema(labels)
+    assert [(label.kind, label.text) for label in schema.labels] == [
+        (label.kind, label.text) for label in labels
+    ]
+
+
+def test_discontinuous_mentions_are_joined_as_the_processor_says(make_model, make_processor):
+    record = {
+        "text": "a b c",
+        "entities": [{"type": "x", "start": 0, "end": 5, "fragments": [[0, 1], [4, 5]]}],
+    }
+    for form, name, link in (("as", "inside_links", (0, 3, 1)), ("a2a", "next_links", (0, 1, 3))):
+        processor = make_processor(make_model(max_fragments=2, fragment_links=form).config)
+        examples = ExtractionDataset(processor, [(Source("x", Schema(["x"])), [record])]).examples
+        links = links_of(LDNetCollator(processor)(examples))
+        assert link in links[name]
+        assert len(links["inside_links"]) + len(links["next_links"]) == 3

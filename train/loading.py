@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
+from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.model_cards import DEFAULT_MODEL_FOLDER
 from ldnet.modeling_ldnet import LDNetModel
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
@@ -71,24 +73,37 @@ def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
     """
     path = str(DEFAULT_MODEL_FOLDER) if name is None else name
     try:
-        model, info = LDNetModel.from_pretrained(path, output_loading_info=True)
+        kind = LDNetConfig.get_config_dict(path)[0].get("model_type")
+        if kind != LDNetConfig.model_type:  # transformers would start from a default configuration
+            raise ValueError(f"config.json is missing or of a {kind!r} model.")
+        model, info = LDNetModel.from_pretrained(
+            path,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # named below instead
+        )
         processor = LDNetProcessor.from_pretrained(path)
     except SafetensorError as error:
         raise ModelError(
             f"{path}: model.safetensors is damaged or cut off ({error}); copy or download it again"
         ) from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, StrictDataclassError) as error:
         raise ModelError(
-            f"{path}: {str(error).strip().splitlines()[0]} Name a folder or Hub id with config.json, "
+            f"{path}: {_reason(error)} Name a folder or Hub id with config.json, "
             "model.safetensors, processor_config.json and tokenizer.json"
         ) from error
     if info["missing_keys"] or info["mismatched_keys"]:
         missing = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
         raise ModelError(
-            f"{path}: the checkpoint lacks {len(missing)} weights, {missing[0]} first; save it again with "
-            "save_pretrained"
+            f"{path}: {len(missing)} weights are missing or of another shape, {missing[0]} first; save it "
+            "again with save_pretrained"
         )
     return model.eval(), processor
+
+
+def _reason(error: Exception) -> str:
+    """What an error of transformers says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines if isinstance(error, StrictDataclassError) else lines[:1])  # others add advice
 
 
 def load_pipeline(name: str | None, device: str | torch.device | None = None) -> UniversalIEPipeline:

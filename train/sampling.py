@@ -1,4 +1,4 @@
-"""Order of training examples: batches of one source and of like length, the same for a seed and an epoch."""
+"""Order of training examples: batches of like length, of one source or mixed, fixed by seed and epoch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +21,7 @@ class SourceBatchSampler(Sampler[int]):
         batch_size: Length of a run; a batch sampler cuts there.
         seed: Seed of the shuffles.
         source_cap: Most examples of a source in an epoch, drawn anew each epoch; `None` = all.
+        mix_sources: Draw runs from all sources together instead.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class SourceBatchSampler(Sampler[int]):
         batch_size: int,
         seed: int = 0,
         source_cap: int | None = None,
+        mix_sources: bool = False,
     ):
         self.lengths = np.asarray(lengths)
         self.batch_size, self.seed, self.source_cap, self.epoch = batch_size, seed, source_cap, 0
+        self.mix_sources = mix_sources
         names = np.asarray(sources)
         self.groups = [np.flatnonzero(names == name) for name in sorted(set(sources))]
 
@@ -47,8 +50,11 @@ class SourceBatchSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         runs, rest = [], []
-        for group in self.groups:
-            full, left = self._runs(rng.permutation(group)[: self.source_cap])
+        drawn = [rng.permutation(group)[: self.source_cap] for group in self.groups]
+        if self.mix_sources and drawn:
+            drawn = [rng.permutation(np.concatenate(drawn))]
+        for indices in drawn:
+            full, left = self._runs(indices)
             runs += full
             rest.append(left)
         order = rng.permutation(len(runs))

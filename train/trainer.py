@@ -53,14 +53,21 @@ class LDNetTrainer(Trainer):
     Args:
         head_learning_rate: Learning rate of everything but the encoder; `None` = that of the encoder.
         source_cap: Most texts of a source in an epoch.
+        mix_sources: Draw batches from all sources together instead of one source each.
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
 
     def __init__(
-        self, *, head_learning_rate: float | None = None, source_cap: int | None = None, **kwargs: Any
+        self,
+        *,
+        head_learning_rate: float | None = None,
+        source_cap: int | None = None,
+        mix_sources: bool = False,
+        **kwargs: Any,
     ):
         self.head_learning_rate = head_learning_rate
         self.source_cap = source_cap
+        self.mix_sources = mix_sources
         kwargs.setdefault("compute_metrics", metrics_from_rows)
         kwargs.setdefault("processing_class", kwargs["data_collator"].processor)
         super().__init__(**kwargs)
@@ -100,6 +107,7 @@ class LDNetTrainer(Trainer):
             self.args.train_batch_size,
             seed=self.args.data_seed or self.args.seed,
             source_cap=self.source_cap,
+            mix_sources=self.mix_sources,
         )
         return self.epoch_of.sampler
 

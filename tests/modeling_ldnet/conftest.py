@@ -50,7 +50,7 @@ def make_gold():
 
 @pytest.fixture(scope="session")
 def make_targets():
-    """`make_targets(seed, batch, labels, length)`: random `LinkTargets`, in part in cells that are not legal."""
+    """`make_targets(seed, batch, labels, length)`: random `LinkTargets`, some in cells that are not legal."""
 
     def make(seed, batch=2, labels=2, length=4):
         generator = torch.Generator().manual_seed(seed)

@@ -59,7 +59,7 @@ def opinion():
 
 @pytest.fixture(scope="session")
 def write_set():
-    """`write_set(folder, schema, records, name="train.jsonl", **manifest)`: a data set's files; the record file."""
+    """`write_set(folder, schema, records, name=..., **manifest)`: the record file of a written data set."""
 
     def write(folder, schema, records, name="train.jsonl", **manifest):
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_epochs_put_other_texts_into_a_batch():
 def test_source_cap_draws_other_texts_each_epoch():
     sampler = SourceBatchSampler(SOURCES, LENGTHS, 4, source_cap=6)
     seen = set()
-    for epoch in range(12):
+    for epoch in range(60):
         sampler.set_epoch(epoch)
         indices = list(sampler)
         assert len(indices) == len(set(indices)) == len(sampler) == 15

@@ -21,12 +21,15 @@ from ldnet.train.args import (
     parse_arguments,
 )
 from ldnet.train.collator import LDNetCollator
-from ldnet.train.dataset import ExtractionDataset
+from ldnet.train.commands import quiet_libraries
+from ldnet.train.dataset import ExtractionDataset, Source
 from ldnet.train.loading import from_encoder, load_checkpoint
 from ldnet.train.sources import load_source
 from ldnet.train.trainer import LDNetTrainer
 
 logger = logging.getLogger(__name__)
+
+Part = tuple[Source, list[dict]]
 
 DESCRIPTION = """Train LDNet on record files.
 
@@ -63,23 +66,20 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
     return load_checkpoint(args.model)
 
 
-def build_datasets(
-    args: DataArguments, processor: LDNetProcessor
-) -> tuple[ExtractionDataset, ExtractionDataset | None]:
-    """Training and dev data.
+def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
+    """Read and check all record files.
 
     Args:
         args: The files.
-        processor: Tokenises them.
 
     Returns:
-        Both data sets; no dev data gives `None`.
+        Sources with their records, to train on and to score on.
     """
     schema = None if args.schema is None else Schema.from_any(args.schema)
-    train = ExtractionDataset(processor, [load_source(path, args.data_root, schema) for path in args.train])
-    parts = [load_source(path, args.data_root, schema) for path in args.dev]
-    parts = [(source, records[: args.max_dev_records]) for source, records in parts]
-    return train, ExtractionDataset(processor, parts, keep_too_long=True) if parts else None
+    train, dev = (
+        [load_source(path, args.data_root, schema) for path in paths] for paths in (args.train, args.dev)
+    )
+    return train, [(source, records[: args.max_dev_records]) for source, records in dev]
 
 
 def resume_point(args: LDNetTrainingArguments) -> str | None:
@@ -116,9 +116,10 @@ def build_trainer(
         A trainer that can `train()`.
     """
     set_seed(args.seed)
-    model, processor = build_model(model_args)
-    train, dev = build_datasets(data, processor)
-    if dev is None:
+    train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
+    with quiet_libraries():
+        model, processor = build_model(model_args)
+    if not dev:
         args.eval_strategy, args.load_best_model_at_end = "no", False
     callbacks: list[Any] = []
     if args.patience is not None:
@@ -126,11 +127,12 @@ def build_trainer(
     return LDNetTrainer(
         model=model,
         args=args,
-        train_dataset=train,
-        eval_dataset=dev,
+        train_dataset=ExtractionDataset(processor, train),
+        eval_dataset=ExtractionDataset(processor, dev, keep_too_long=True) if dev else None,
         data_collator=LDNetCollator(processor, data.max_labels, data.label_dropout, seed=args.seed),
         head_learning_rate=args.head_learning_rate,
         source_cap=data.source_cap,
+        mix_sources=data.mix_sources,
         callbacks=callbacks,
     )
 
@@ -151,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     trainer = build_trainer(data, model_args, args)
     trainer.train(resume_from_checkpoint=resume_point(args))
     trainer.save_model(args.output_dir)
+    trainer.save_state()
     if trainer.eval_dataset is not None:
         metrics = trainer.evaluate()
         if trainer.is_world_process_zero():

@@ -1,0 +1,94 @@
+import pytest
+
+from ldnet.processing.schema import Schema, SchemaError
+from ldnet.train.data import RecordError
+from ldnet.train.sources import is_partial, load_source, trainable_schema
+
+
+def test_load_source_takes_schema_and_name_from_the_folder(tmp_path, work, write_set):
+    path = write_set(tmp_path / "mine", *work)
+    source, records = load_source(str(path))
+    assert (source.name, source.schema, source.partial) == ("mine", work[0], False)
+    assert records == work[1]
+    assert load_source("mine/train.jsonl", str(tmp_path))[0] == source
+
+
+def test_load_source_with_a_schema_of_the_user_takes_that(tmp_path, work, write_set):
+    schema, records = work
+    path = write_set(tmp_path / "mine", Schema(["other"]), records)
+    assert load_source(str(path), schema=schema)[0].schema == schema
+
+
+def test_load_source_without_schema_takes_the_labels_of_the_records(tmp_path, work, write_set):
+    source, _ = load_source(str(write_set(tmp_path, None, work[1])))
+    assert source.name == "train.jsonl"
+    assert [entity.name for entity in source.schema.entities] == ["organization", "person", "place"]
+    assert [relation.name for relation in source.schema.relations] == ["near", "works for"]
+
+
+def test_records_that_do_not_fit_the_schema_are_all_named(tmp_path, work, write_set):
+    records = [work[1][0], {"text": "ab", "entities": [{"type": "persn", "start": 0, "end": 9}]}]
+    path = write_set(tmp_path, work[0], records)
+    with pytest.raises(RecordError) as caught:
+        load_source(str(path))
+    assert len(caught.value.problems) >= 2
+    assert all(problem.startswith(f"{path}:2") for problem in caught.value.problems)
+    assert "person" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        ({}, False),
+        ({"mentions_complete": True}, False),
+        ({"mentions_complete": False}, True),
+        ({"mentions_complete": False, "annotated": "the record's labels"}, False),
+        ({"mentions_complete": False, "annotated": "everything"}, True),
+    ],
+)
+def test_is_partial_reads_the_manifest(tmp_path, write_set, manifest, expected):
+    assert is_partial(write_set(tmp_path, None, [], **manifest)) is expected
+
+
+def test_partial_source_is_asked_for_relations_only(tmp_path, work, write_set):
+    source, _ = load_source(str(write_set(tmp_path / "a", *work, mentions_complete=False)))
+    assert source.partial
+    assert source.schema.entities == ()
+    assert [relation.name for relation in source.schema.relations] == ["works for", "near"]
+
+
+def test_trainable_schema_leaves_out_what_is_not_built_yet():
+    schema = Schema.from_any(
+        {
+            "entities": ["a"],
+            "relations": ["r"],
+            "events": [{"type": "e", "roles": ["x"]}],
+            "classes": {"t": ["b"]},
+            "instruction": "find",
+        }
+    )
+    expected = {"entities": ["a"], "relations": ["r"], "instruction": "find"}
+    assert trainable_schema(schema, False) == Schema.from_any(expected)
+    assert trainable_schema(schema, True) == Schema.from_any({"relations": ["r"], "instruction": "find"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "manifest", "why"),
+    [
+        ({"classes": {"topic": ["news"]}}, {}, "it has no entities or relations"),
+        ({"entities": ["a"]}, {"mentions_complete": False}, "marked in part and it has no relations"),
+    ],
+)
+def test_source_with_nothing_to_train_on_is_an_error(tmp_path, write_set, schema, manifest, why):
+    path = write_set(tmp_path, Schema.from_any(schema), [{"text": "x"}], **manifest)
+    with pytest.raises(RecordError, match=f"nothing to train on: .*{why}"):
+        load_source(str(path))
+
+
+def test_missing_file_and_broken_schema_are_named(tmp_path, write_set):
+    with pytest.raises(RecordError, match=r"none.jsonl: the file cannot be read"):
+        load_source(str(tmp_path / "none.jsonl"))
+    path = write_set(tmp_path, Schema(["a"]), [])
+    (tmp_path / "schema.json").write_text('{"entitys": ["a"]}')
+    with pytest.raises(SchemaError, match="Did you mean 'entities'"):
+        load_source(str(path))

@@ -32,8 +32,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         label_state: State that stands for a label: `"mean"` of its block or its `"marker"` token (the paper).
             `None` takes `"mean"` for prefix attention and `"marker"` for full attention.
         head_size: Width d of the queries and keys of each link kind (eq. 9-10).
-        head_activation: After the projections: `"none"`, or `"gelu"` (the paper). GELU outputs are hardly negative,
-            so a dot product of two of them can say "no" only weakly; without it training starts faster.
+        head_activation: After the projections: `"none"`, or `"gelu"` (the paper). GELU outputs are hardly
+            negative, so a dot product of two of them says "no" only weakly; without it training starts faster
         head_dropout: Dropout after the projections of the heads, in [0, 1).
         rotary_base: Base of the rotary angles (eq. 11).
         label_drop: How relevance gates a link (eq. 16): `"joint"`: logit s + log l; `"prob"`: l * sigmoid(s);

@@ -131,7 +131,7 @@ class LDNetModel(LDNetPreTrainedModel):
         )
         if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
             raise ValueError(
-                f"{name_or_path}: encoder weights are missing or of another shape: {sorted(map(str, lost))[:5]}"
+                f"{name_or_path}: encoder weights are missing or of another shape: {list(map(str, lost))[:5]}"
                 "; use a complete checkpoint"
             )
         encoder.config._name_or_path = ""  # or the path of this machine is written into config.json
@@ -187,7 +187,7 @@ class LDNetModel(LDNetPreTrainedModel):
         """Encode label blocks once; the result serves every text (prefix attention).
 
         Args:
-            schema_input_ids (`torch.LongTensor` of shape `(blocks, N)`): One label block or instruction a row.
+            schema_input_ids (`torch.LongTensor` of shape `(blocks, N)`): A label block or instruction a row.
             schema_attention_mask (`torch.LongTensor` of shape `(blocks, N)`): 1 on real tokens.
             schema_blocks (`torch.LongTensor` of shape `(blocks, N)`): Label of each token, -1 for none.
             schema_markers (`torch.LongTensor` of shape `(M, 2)`): Row and column of each label's marker.

@@ -72,7 +72,9 @@ class ModelArguments:
     )
     label_state: Literal["mean", "marker"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
     head_size: int | None = field(default=None, metadata={"help": "Width of the link heads."})
-    head_activation: Literal["none", "gelu"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    head_activation: Literal["none", "gelu"] | None = field(
+        default=None, metadata={"help": "See LDNetConfig."}
+    )
     label_drop: Literal["joint", "prob", "logit", "none"] | None = field(
         default=None, metadata={"help": "Form of the gate; none = without label drop."}
     )

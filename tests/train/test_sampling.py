@@ -78,3 +78,14 @@ def test_nothing_to_sample_is_an_empty_epoch():
     sampler = SourceBatchSampler([], [], 4)
     assert list(sampler) == []
     assert len(sampler) == 0
+
+
+def test_mixed_sources_share_batches_of_like_length_and_each_index_comes_once():
+    sampler = SourceBatchSampler(SOURCES, LENGTHS, 4, mix_sources=True)
+    assert sorted(sampler) == list(range(len(SOURCES)))
+    found = batches(sampler)
+    assert sum(len({SOURCES[i] for i in batch}) > 1 for batch in found) > 5
+    assert max(max(LENGTHS[i] for i in batch) - min(LENGTHS[i] for i in batch) for batch in found) < 15
+    capped = SourceBatchSampler(SOURCES, LENGTHS, 4, source_cap=2, mix_sources=True)
+    assert Counter(SOURCES[i] for i in capped) == {"a": 2, "b": 2, "c": 2}
+    assert list(SourceBatchSampler([], [], 4, mix_sources=True)) == []

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from ldnet.processing.schema import Schema
 
+# Of a mention where only a tokenizer is given: no setting shall limit the oracle.
+MAX_FRAGMENTS = 8
 SCHEMA_HELP = (
     "What to look for: JSON such as '[\"person\"]', or a .json or .yaml file. "
     "Default: the schema.json beside the data"
@@ -160,7 +162,9 @@ def load_processor(model: str | None, encoder: str | None) -> Any:
         name = encoder or model or str(loading.DEFAULT_MODEL_FOLDER)
         try:
             if encoder is not None:
-                return LDNetProcessor.from_tokenizer(loading.resolve_encoder(encoder))
+                return LDNetProcessor.from_tokenizer(
+                    loading.resolve_encoder(encoder), max_fragments=MAX_FRAGMENTS
+                )
             return LDNetProcessor.from_pretrained(name)
         except loading.ModelError:
             raise

@@ -49,7 +49,7 @@ class DataArguments:
         default=None, metadata={"help": "Most texts of a file in an epoch; default all."}
     )
     mix_sources: bool = field(
-        default=False, metadata={"help": "Draw batches from all files together instead of one file each."}
+        default=True, metadata={"help": "Draw batches from all files together; false: from one file each."}
     )
     max_dev_records: int | None = field(
         default=None, metadata={"help": "Score on the first so many records a file."}

@@ -53,7 +53,7 @@ class LDNetTrainer(Trainer):
     Args:
         head_learning_rate: Learning rate of everything but the encoder; `None` = that of the encoder.
         source_cap: Most texts of a source in an epoch.
-        mix_sources: Draw batches from all sources together instead of one source each.
+        mix_sources: Draw batches from all sources together (learns far faster) or from one source each.
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
 
@@ -62,7 +62,7 @@ class LDNetTrainer(Trainer):
         *,
         head_learning_rate: float | None = None,
         source_cap: int | None = None,
-        mix_sources: bool = False,
+        mix_sources: bool = True,
         **kwargs: Any,
     ):
         self.head_learning_rate = head_learning_rate

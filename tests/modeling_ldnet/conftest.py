@@ -1,4 +1,6 @@
-"""Inputs and gold links for tests of the model."""
+"""Models, inputs and gold links for tests of the model."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -7,7 +9,53 @@ from ldnet.heads import Gates, LinkQueries
 from ldnet.losses import LinkTargets
 
 TEXTS = ["Tim works for Apple.", "Ada is in the place, for the person of the organization.", "Åse"]
-SCHEMA = {"entities": ["person", "organization of the place"], "relations": ["works for"]}
+SCHEMA = {"entities": ["person", "organization of the place"], "relations": ["works for", "in"]}
+# Every encoder with the attention that it takes by itself, and BERT as the paper has it.
+SETTINGS = {
+    "bert-prefix": ("bert", {}),
+    "roberta-prefix": ("roberta", {}),
+    "modernbert-prefix": ("modernbert", {}),
+    "deberta-v2-full": ("deberta-v2", {}),
+    "bert-full": ("bert", {"schema_attention": "full"}),
+}
+
+
+@pytest.fixture(params=SETTINGS.values(), ids=SETTINGS.keys())
+def make_any_model(request, make_model):
+    """`make_any_model(**config)`: `make_model` with every encoder in turn."""
+    kind, config = request.param
+    return partial(make_model, kind, **config)
+
+
+@pytest.fixture
+def any_model(make_any_model):
+    """A tiny model with every encoder in turn."""
+    return make_any_model()
+
+
+@pytest.fixture(scope="session")
+def run():
+    """`run(model, inputs)`: output without gradients, dense logits included."""
+
+    @torch.no_grad()
+    def call(model, inputs, **options):
+        return model(**inputs, return_logits=True, **options)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def take_texts():
+    """`take_texts(inputs, texts)`: the inputs of some texts, without padding that they do not need."""
+
+    def take(inputs, texts):
+        length = int(inputs["attention_mask"][texts].sum(1).max())
+        of_texts = {
+            name: inputs[name][texts, :length] for name in ("input_ids", "attention_mask", "token_mask")
+        }
+        return inputs | of_texts
+
+    return take
 
 
 @pytest.fixture(scope="session")

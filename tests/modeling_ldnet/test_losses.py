@@ -190,6 +190,9 @@ def test_relevance_targets_span_covers_pieces_of_a_mention_but_not_the_gap():
     gold = relevance_targets(targets, "span")
     assert gold.open.tolist() == gold.inside.tolist() == gold.next.tolist() == [[True, True, False, True]]
     assert gold.close.tolist() == [[False, True]]
+    # A mention in the gap is covered all the same.
+    inside = torch.cat([targets.inside, torch.tensor([[0, 2, 2]])])
+    assert relevance_targets(targets._replace(inside=inside), "span").open.tolist() == [[True] * 4]
 
 
 def binary_cross_entropy(logit, wanted):

@@ -1,0 +1,60 @@
+"""`python -m ldnet.train.release`: a trained checkpoint as a small folder to publish."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ldnet.hub_ldnet import write_remote_code
+from ldnet.train.args import parse_arguments
+from ldnet.train.loading import load_checkpoint
+
+
+@dataclass
+class ReleaseArguments:
+    """What to publish and where."""
+
+    model: str = field(metadata={"help": "Folder of the trained checkpoint."})
+    output: str = field(metadata={"help": "Folder to write; a card that is there stays."})
+    threshold: float | None = field(
+        default=None, metadata={"help": "Default threshold, chosen on dev data; the checkpoint's by default."}
+    )
+
+
+def write_release(model_name: str, output: str | Path, threshold: float | None = None) -> None:
+    """Write weights in float16 that load in float32, with processor, code and card.
+
+    Args:
+        model_name: Folder or Hub id of a checkpoint.
+        output: Folder to write.
+        threshold: Default threshold of model and processor, in (0, 1).
+    """
+    model, processor = load_checkpoint(model_name)
+    if threshold is not None:
+        model.config.threshold = processor.threshold = threshold
+    folder = Path(output)
+    model.half().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    # Half the size on disk, full precision at run time: `dtype` decides what the stored weights become.
+    config = folder / "config.json"
+    content = json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_remote_code(folder)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the module.
+
+    Args:
+        argv: Its arguments; the process's own by default.
+
+    Returns:
+        Exit code.
+    """
+    (args,) = parse_arguments((ReleaseArguments,), argv, "ldnet.train.release", __doc__ or "")
+    write_release(args.model, args.output, args.threshold)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

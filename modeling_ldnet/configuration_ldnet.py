@@ -57,16 +57,16 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     label_state: Literal["mean", "marker"] | None = None
     head_size: int = 128
     head_activation: Literal["none", "gelu"] = "none"
-    head_dropout: float = 0.1
-    rotary_base: float = 10000.0
+    head_dropout: float | int = 0.1
+    rotary_base: float | int = 10000.0
     label_drop: Literal["joint", "prob", "logit", "none"] = "joint"
     relevance_target: Literal["text", "endpoint", "span"] = "text"
     relevance_loss: Literal["balanced", "mean"] = "balanced"
-    relevance_weight: float = 0.5
+    relevance_weight: float | int = 0.5
     max_fragments: int = 1
     fragment_links: Literal["as", "a2a"] = "as"
     threshold: float = 0.5
-    initializer_range: float = 0.02
+    initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -20,7 +20,7 @@ from ldnet.heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead,
 from ldnet.hub_ldnet import RemoteCodeMixin
 from ldnet.losses import LinkTargets, link_loss, relevance_loss, relevance_targets
 from ldnet.pruning import LoopShape, SparseLinks, sparse_links
-from ldnet.schema_attention import PrefixCache, prefix_implementation
+from ldnet.schema_attention import PrefixCache, SchemaStates, prefix_implementation
 
 NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
 RELATION_KIND = 1
@@ -50,23 +50,6 @@ class LDNetOutput(ModelOutput):
     link_logits: LinkScores | None = None
     relevance_logits: Gates | None = None
     last_hidden_state: torch.FloatTensor | None = None
-
-
-@dataclass
-class SchemaStates:
-    """What the labels of a schema give to every text; computed once a schema at inference.
-
-    Args:
-        states (`torch.FloatTensor` of shape `(M, H)`): Label states.
-        kinds (`torch.LongTensor` of shape `(M,)`): 0 mention, 1 relation, 2 class labels.
-        cache: Keys and values of the label blocks.
-        projected: TA queries and keys, each `(M, D)`.
-    """
-
-    states: Tensor
-    kinds: Tensor
-    cache: PrefixCache
-    projected: tuple[Tensor, Tensor]
 
 
 def _pooler_kwargs(config: PreTrainedConfig) -> dict[str, bool]:

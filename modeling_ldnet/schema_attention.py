@@ -8,6 +8,7 @@ mask and explicit positions; it costs the blocks once a text and is the oracle o
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,23 @@ class PrefixCache:
         size = (key.shape[0], -1, -1, -1)
         key = torch.cat([stored_key[None].expand(size).to(key.dtype), key], dim=2)
         return key, torch.cat([stored_value[None].expand(size).to(value.dtype), value], dim=2)
+
+
+@dataclass
+class SchemaStates:
+    """What the labels of a schema give to every text; computed once a schema at inference.
+
+    Args:
+        states (`torch.FloatTensor` of shape `(M, H)`): Label states.
+        kinds (`torch.LongTensor` of shape `(M,)`): 0 mention, 1 relation, 2 class labels.
+        cache: Keys and values of the label blocks.
+        projected: TA queries and keys, each `(M, D)`.
+    """
+
+    states: Tensor
+    kinds: Tensor
+    cache: PrefixCache
+    projected: tuple[Tensor, Tensor]
 
 
 def _eager_attention(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -58,7 +59,10 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
         )
     chosen = args.config_fields()
     if args.encoder is not None:
-        return from_encoder(args.encoder, **(LDNetConfig.paper_fields() if args.paper else {}) | chosen)
+        try:
+            return from_encoder(args.encoder, **(LDNetConfig.paper_fields() if args.paper else {}) | chosen)
+        except StrictDataclassError as error:  # huggingface_hub wraps what the configuration says
+            raise ArgumentsError(str(error.__cause__ or error).splitlines()[0]) from error
     if chosen or args.paper:
         raise ArgumentsError(
             f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"

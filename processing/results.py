@@ -52,10 +52,15 @@ def keep_flat(mentions: list[dict]) -> list[dict]:
 
 def _typed_argument(
     argument: dict, allowed: tuple[str, ...] | None, entities: dict[tuple, list[dict]]
-) -> dict:
-    """An argument with type and score of the best entity at its place (declared types first), or untyped."""
+) -> dict | None:
+    """An argument with type and score of the best entity at its place, or untyped where there is none.
+
+    `None` if the entities there are all of types that the relation does not declare for it.
+    """
     here = entities.get(_chars(argument), [])
-    fitting = [entity for entity in here if allowed is None or entity["type"] in allowed] or here
+    fitting = [entity for entity in here if allowed is None or entity["type"] in allowed]
+    if here and not fitting:
+        return None
     best = max(fitting, key=lambda entity: entity["score"], default=None)
     known = (
         {"type": best["type"], "score": best["score"]} if best else {"type": None, "score": argument["score"]}
@@ -86,7 +91,8 @@ def build_result(
         truncated: Whether decoding stopped at its step limit.
 
     Returns:
-        A record with `text` and `score` on every mention and structure, plus `truncated`.
+        A record with `text` and `score` on every mention and structure, plus `truncated`. A relation whose
+        schema declares argument types is left out if an argument is an entity of other types only.
 
     Raises:
         ValueError: If the overlap policy is unknown.
@@ -128,14 +134,9 @@ def _relations(
         if relation.symmetric:
             found = sorted(found, key=lambda m: (m["start"], m["end"]))
         head, tail = (m | {"score": score} for m in found)
-        relations.append(
-            {
-                "type": name,
-                "head": _typed_argument(head, relation.head, at),
-                "tail": _typed_argument(tail, relation.tail, at),
-                "score": score,
-            }
-        )
+        head, tail = _typed_argument(head, relation.head, at), _typed_argument(tail, relation.tail, at)
+        if head is not None and tail is not None:
+            relations.append({"type": name, "head": head, "tail": tail, "score": score})
     return _without_duplicates(relations, _relation_key)
 
 

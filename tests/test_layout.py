@@ -204,7 +204,9 @@ def test_tests_mirror_the_tree():
     there = {name_of(path) for folder in LAYERS for path in (ROOT / "tests" / folder).rglob("test_*.py")}
 
     assert sorted(wanted - there) == [], "modules without tests"
-    assert sorted(there - wanted) == [], "tests without a module"
+    # Tests of a long module may stand in several files: test_<module>_<part>.py.
+    starts = tuple(name.removesuffix(".py") + "_" for name in wanted)
+    assert sorted(name for name in there - wanted if not name.startswith(starts)) == [], "no such module"
 
 
 def test_stems_of_modules_that_ship_are_unique():

@@ -13,6 +13,7 @@ import pytest
 )
 def test_module_runs_the_verb_and_says_what_is_wrong_in_a_line(flags, code, shown, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["finetune.py", *flags])
+    monkeypatch.delitem(sys.modules, "ldnet.train.finetune", raising=False)  # other tests import all modules
     with pytest.raises(SystemExit) as stopped:
         runpy.run_module("ldnet.train.finetune", run_name="__main__")
     assert stopped.value.code == code

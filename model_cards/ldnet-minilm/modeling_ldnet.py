@@ -1,0 +1,396 @@
+"""LDNet: one encoder, three token-pair matrices gated by label drop (arXiv 2502.12614).
+
+Shapes in comments: B texts, L tokens of the text part, P tokens of a prompt, M labels, N tokens of a label
+block,
+H encoder width, D head size.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_ldnet import LDNetConfig
+from .heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead, dense_scores, gate_scores
+from .hub_ldnet import RemoteCodeMixin
+from .losses import LinkTargets, link_loss, relevance_loss, relevance_targets
+from .pruning import LoopShape, SparseLinks, sparse_links
+from .schema_attention import PrefixCache, SchemaStates, prefix_implementation
+
+NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
+RELATION_KIND = 1
+
+
+@dataclass
+class LDNetOutput(ModelOutput):
+    """What `LDNetModel` returns.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`): Link loss plus weighted relevance loss; with `labels` only.
+        link_loss (`torch.FloatTensor` of shape `()`): L_MR (eq. 12-14), mean over the texts.
+        relevance_loss (`torch.FloatTensor` of shape `()`): L_LD (eq. 17) before its weight, mean over the
+        texts. links (`SparseLinks`): Links above the threshold, as index lists and log-odds; without `labels`
+        only. link_logits (`LinkScores`): Dense gated log-odds `(B, M, L)`, `(B, M, L)`, `(B, L, L)`, `(B, L,
+        L)`;
+            with `return_logits` only.
+        relevance_logits (`Gates`): Log-odds of relevance, `(B, L)` (or `(B, M)`) a kind; with `return_logits`
+        only.
+        last_hidden_state (`torch.FloatTensor` of shape `(B, L, H)`): Token states; with `return_logits` only.
+    """
+
+    loss: torch.FloatTensor | None = None
+    link_loss: torch.FloatTensor | None = None
+    relevance_loss: torch.FloatTensor | None = None
+    links: SparseLinks | None = None
+    link_logits: LinkScores | None = None
+    relevance_logits: Gates | None = None
+    last_hidden_state: torch.FloatTensor | None = None
+
+
+def _pooler_kwargs(config: PreTrainedConfig) -> dict[str, bool]:
+    """Leave the pooler out where the class knows how: its unused weights break plain DDP."""
+    known = inspect.signature(MODEL_MAPPING[type(config)].__init__).parameters
+    return {"add_pooling_layer": False} if "add_pooling_layer" in known else {}
+
+
+class LDNetPreTrainedModel(RemoteCodeMixin, PreTrainedModel):
+    """Base class: configuration, weight initialisation and what transformers wants to know."""
+
+    config_class = LDNetConfig
+    base_model_prefix = "ldnet"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = ["LinkHead", "RelevanceHead"]
+    _keep_in_fp32_modules_strict = {"link_head", "relevance_head"}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LinkHead):  # loading leaves non-persistent buffers unfilled
+            init.copy_(module.inverse_frequency, module.make_inverse_frequency())
+        # The kinds' vectors: an encoder initialises its own embeddings. (The model as a whole never arrives
+        # here: transformers passes over modules of custom code that hold no weight themselves.)
+        if isinstance(module, nn.Embedding):
+            init.zeros_(module.weight)
+
+
+class LDNetModel(LDNetPreTrainedModel):
+    """Encoder with the link heads (eq. 9-11) and the relevance head (eq. 15): what `AutoModel` gives."""
+
+    def __init__(self, config: LDNetConfig):
+        super().__init__(config)
+        encoder_config = config.encoder_config
+        if config.schema_attention == "prefix":
+            encoder_config._attn_implementation = prefix_implementation(encoder_config._attn_implementation)
+        self.encoder = AutoModel.from_config(encoder_config, **_pooler_kwargs(encoder_config))
+        self.kind_embedding = nn.Embedding(NUM_LABEL_KINDS, encoder_config.hidden_size)
+        self.link_head = LinkHead(config)
+        self.relevance_head = RelevanceHead(config)
+        self.post_init()
+
+    @classmethod
+    def from_encoder(cls, name_or_path: str, **config_kwargs: object) -> "LDNetModel":
+        """A pretrained encoder with fresh heads.
+
+        Args:
+            name_or_path: Hub id or folder of any encoder that `AutoModel` loads.
+            **config_kwargs: Fields of `LDNetConfig`.
+
+        Returns:
+            The model, in float32.
+
+        Raises:
+            ValueError: If weights of the encoder are missing in the checkpoint.
+        """
+        encoder_config = AutoConfig.from_pretrained(name_or_path)
+        encoder, info = AutoModel.from_pretrained(
+            name_or_path, output_loading_info=True, dtype=torch.float32, **_pooler_kwargs(encoder_config)
+        )
+        if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
+            raise ValueError(
+                f"{name_or_path}: encoder weights are missing or of another shape: {list(map(str, lost))[:5]}"
+                "; use a complete checkpoint"
+            )
+        encoder.config._name_or_path = ""  # or the path of this machine is written into config.json
+        model = cls(cls.config_class(encoder_config=encoder.config, **config_kwargs))
+        model.encoder.load_state_dict(encoder.state_dict(), strict=True)
+        return model
+
+    def add_markers(self, num_tokens: int, like_token_id: int, marker_ids: Sequence[int] = ()) -> None:
+        """Make room for the marker tokens; their embeddings start as copies of a known one.
+
+        Args:
+            num_tokens: Size of the tokenizer with the markers.
+            like_token_id: Token whose embedding new markers start from (`[CLS]`: a label block then looks
+                like the sentences that the encoder was trained on).
+            marker_ids: The markers' ids: some encoders (ModernBERT, DeBERTa) have spare rows behind their
+                vocabulary, where new tokens land without making the matrix larger.
+        """
+        known = self.get_input_embeddings().weight.shape[0]
+        if num_tokens > known:
+            self.resize_token_embeddings(num_tokens, mean_resizing=False)
+        with torch.no_grad():
+            weight = self.get_input_embeddings().weight
+            start = weight[like_token_id].clone()
+            weight[known:] = start
+            weight[list(marker_ids)] = start
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's token embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the encoder's token embeddings."""
+        self.encoder.set_input_embeddings(value)
+
+    def set_attn_implementation(self, attn_implementation: str | dict[str, str], **kwargs: object) -> None:
+        """Choose the encoder's attention: `"sdpa"` or `"eager"` (both know prefix attention)."""
+        if isinstance(attn_implementation, dict):
+            attn_implementation = attn_implementation.get(
+                "encoder_config", attn_implementation.get("", "sdpa")
+            )
+        if self.config.schema_attention == "prefix":
+            attn_implementation = prefix_implementation(attn_implementation)
+        self.encoder.set_attn_implementation(attn_implementation, **kwargs)
+
+    def encode_schema(
+        self,
+        schema_input_ids: Tensor,
+        schema_attention_mask: Tensor,
+        schema_blocks: Tensor,
+        schema_markers: Tensor,
+        schema_kinds: Tensor,
+    ) -> SchemaStates:
+        """Encode label blocks once; the result serves every text (prefix attention).
+
+        Args:
+            schema_input_ids (`torch.LongTensor` of shape `(blocks, N)`): A label block or instruction a row.
+            schema_attention_mask (`torch.LongTensor` of shape `(blocks, N)`): 1 on real tokens.
+            schema_blocks (`torch.LongTensor` of shape `(blocks, N)`): Label of each token, -1 for none.
+            schema_markers (`torch.LongTensor` of shape `(M, 2)`): Row and column of each label's marker.
+            schema_kinds (`torch.LongTensor` of shape `(M,)`): Kind of each label.
+
+        Returns:
+            States of the labels, to be given to `forward` as `schema_states`.
+        """
+        cache = PrefixCache(schema_attention_mask)
+        hidden = self.encoder(
+            input_ids=schema_input_ids, attention_mask=schema_attention_mask, prefix_cache=cache
+        ).last_hidden_state
+        with torch.autocast(hidden.device.type, enabled=False):
+            states = self._label_states(hidden.float(), schema_blocks, schema_markers, schema_kinds)
+            return SchemaStates(
+                states, schema_kinds, cache.for_reading(), self.link_head.project_labels(states)
+            )
+
+    def _label_states(self, hidden: Tensor, blocks: Tensor, markers: Tensor, kinds: Tensor) -> Tensor:
+        """Label states from prompt states `(..., N, H)`: the mean of a block or its marker's state."""
+        if self.config.label_state == "marker":
+            states = hidden[..., markers[:, 0], markers[:, 1], :]
+        else:
+            flat, owner = hidden.flatten(-3, -2), blocks.flatten()
+            share = (owner[None] == torch.arange(len(kinds), device=owner.device)[:, None]).to(flat.dtype)
+            states = (share / share.sum(1, keepdim=True).clamp(min=1)) @ flat  # (..., M, H)
+        return states + self.kind_embedding(kinds)
+
+    def _encode_full(
+        self, input_ids: Tensor, attention_mask: Tensor, schema: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Prompt and text as one sequence (the paper): text states (B, L, H), label states (B, M, H)."""
+        prompt = schema["schema_input_ids"].expand(len(input_ids), -1)  # (B, P)
+        width = prompt.shape[1]
+        mask = schema["schema_attention_mask"].expand(len(input_ids), -1)
+        hidden = self.encoder(
+            input_ids=torch.cat([prompt, input_ids], dim=1),
+            attention_mask=torch.cat([mask, attention_mask], dim=1),
+        ).last_hidden_state.float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            states = self._label_states(
+                hidden[:, None, :width],
+                schema["schema_blocks"],
+                schema["schema_markers"],
+                schema["schema_kinds"],
+            )
+        return hidden[:, width:], states
+
+    def _encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        schema: dict[str, Tensor | None],
+        schema_states: SchemaStates | None,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Text states (B, L, H), label states and their TA projections."""
+        if self.config.schema_attention == "full":
+            text_states, states = self._encode_full(input_ids, attention_mask, schema)
+            with torch.autocast(text_states.device.type, enabled=False):
+                return text_states, states, self.link_head.project_labels(states)
+        if schema_states is None:
+            schema_states = self.encode_schema(**schema)
+        text_states = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, prefix_cache=schema_states.cache
+        ).last_hidden_state.float()
+        return text_states, schema_states.states, schema_states.projected
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_mask: Tensor,
+        schema_input_ids: Tensor | None = None,
+        schema_attention_mask: Tensor | None = None,
+        schema_blocks: Tensor | None = None,
+        schema_markers: Tensor | None = None,
+        schema_kinds: Tensor | None = None,
+        schema_states: SchemaStates | None = None,
+        labels: Tensor | None = None,
+        open_links: Tensor | None = None,
+        close_links: Tensor | None = None,
+        inside_links: Tensor | None = None,
+        next_links: Tensor | None = None,
+        annotated: Tensor | None = None,
+        supervision: Tensor | None = None,
+        partial: Tensor | None = None,
+        threshold: float | None = None,
+        return_logits: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: object,
+    ) -> LDNetOutput:
+        """Links of a batch of texts under one schema; a loss instead when `labels` are given.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(B, L)`): Text parts as `LDNetProcessor` makes them.
+            attention_mask (`torch.LongTensor` of shape `(B, L)`): 1 on real tokens.
+            token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
+            schema_input_ids: Label blocks `(blocks, N)` or one prompt `(1, P)`; see `encode_schema`.
+            schema_attention_mask: 1 on real tokens of the schema.
+            schema_blocks: Label of each schema token, -1 for none.
+            schema_markers: Row and column of each label's marker, `(M, 2)`.
+            schema_kinds: Kind of each label, `(M,)`.
+            schema_states: What `encode_schema` returned, instead of the five tensors before (prefix only).
+            labels (`torch.LongTensor` of shape `(B,)`): 1 for a supervised text, -100 for one to leave out.
+                Asks for the loss, which needs the seven fields of `LinkTargets` that follow.
+            open_links: See `LinkTargets`.
+            close_links: See `LinkTargets`.
+            inside_links: See `LinkTargets`.
+            next_links: See `LinkTargets`.
+            annotated: `label_mask` of `LinkTargets`.
+            supervision: See `LinkTargets`.
+            partial: See `LinkTargets`.
+            threshold: Probability above which links are returned; the configuration's by default.
+            return_logits: Also return the dense matrices.
+            num_items_in_batch: Texts in all micro-batches of an optimiser step: the loss is the sum divided
+                by it, so that gradient accumulation is exact.
+            **kwargs: Ignored; the Trainer may pass more.
+
+        Returns:
+            `LDNetOutput`.
+
+        Raises:
+            ValueError: If the states are not finite.
+        """
+        schema = {
+            "schema_input_ids": schema_input_ids,
+            "schema_attention_mask": schema_attention_mask,
+            "schema_blocks": schema_blocks,
+            "schema_markers": schema_markers,
+            "schema_kinds": schema_kinds,
+        }
+        text_states, label_states, projected = self._encode(input_ids, attention_mask, schema, schema_states)
+        kinds = schema_kinds if schema_states is None else schema_states.kinds
+        targets = None
+        if labels is not None:
+            targets = LinkTargets(
+                open_links, close_links, inside_links, next_links, annotated, token_mask, supervision, partial
+            )
+        # Sums over thousands of cells and close decisions: the heads stay in float32 under autocast.
+        with torch.autocast(text_states.device.type, enabled=False):
+            queries = self.link_head(text_states, projected)
+            gates = self.relevance_head(text_states, label_states)
+            output = LDNetOutput()
+            if targets is not None:
+                self._add_loss(output, queries, gates, targets, labels, num_items_in_batch)
+            else:
+                self._check_finite(queries, gates, attention_mask)
+                output.links = sparse_links(queries, gates, token_mask, self.loop_shape(kinds, threshold))
+            if return_logits:
+                output.link_logits = self._gated(queries, gates)
+                output.relevance_logits = gates
+                output.last_hidden_state = text_states
+        return output
+
+    def loop_shape(self, kinds: Tensor, threshold: float | None = None) -> LoopShape:
+        """How loops run under this configuration.
+
+        Args:
+            kinds (`torch.LongTensor` of shape `(M,)`): Kinds of the labels.
+            threshold: Probability above which links are kept; the configuration's by default.
+
+        Returns:
+            The shape that `sparse_links` and `dense_links` take.
+        """
+        return LoopShape(
+            has_pairs=bool((kinds == RELATION_KIND).any()),
+            max_fragments=self.config.max_fragments,
+            fragment_links=self.config.fragment_links,
+            threshold=self.config.threshold if threshold is None else threshold,
+            label_drop=self.config.label_drop,
+            close_by_marker=self.relevance_head.gates_markers,
+        )
+
+    def _gated(self, queries: LinkQueries, gates: Gates) -> LinkScores:
+        return gate_scores(
+            dense_scores(queries), gates, self.config.label_drop, self.relevance_head.gates_markers
+        )
+
+    def _check_finite(self, queries: LinkQueries, gates: Gates, attention_mask: Tensor) -> None:
+        of_label, of_token = (
+            torch.stack([torch.isfinite(states).all(-1) for states in part]).all(0)
+            for part in (queries[:2], queries[2:])
+        )
+        for name, gate in gates._asdict().items():
+            if name == "close" and self.relevance_head.gates_markers:
+                of_label = of_label & torch.isfinite(gate)
+            else:
+                of_token = of_token & torch.isfinite(gate)
+        finite = (of_token | ~attention_mask.bool()).all(1) & of_label.all(-1)  # (B,)
+        if not bool(finite.all()):
+            texts = (~finite).nonzero().flatten().tolist()
+            raise ValueError(
+                f"LDNetModel: the states of texts {texts[:5]} of the batch are NaN or infinite, so no score "
+                "can be trusted; the weights are damaged or overflow in this precision: load them in float32"
+            )
+
+    def _add_loss(
+        self,
+        output: LDNetOutput,
+        queries: LinkQueries,
+        gates: Gates,
+        targets: LinkTargets,
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None,
+    ) -> None:
+        """Write loss (eq. 12-14 and 17) into the output."""
+        config, by_marker = self.config, self.relevance_head.gates_markers
+        # "joint" trains the gated logit; the other forms train score and relevance side by side (eq. 18).
+        scores = self._gated(queries, gates) if config.label_drop == "joint" else dense_scores(queries)
+        counted = (labels != -100).float()
+        items = counted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        lower = config.max_fragments > 1 and config.fragment_links == "as"
+        output.link_loss = (link_loss(scores, targets, lower) * counted).sum() / items
+        output.loss = output.link_loss
+        if config.label_drop == "none":
+            return
+        gold = relevance_targets(targets, config.relevance_target)
+        losses = relevance_loss(gates, gold, targets, config.relevance_loss, by_marker)
+        output.relevance_loss = (losses * counted).sum() / items
+        output.loss = output.link_loss + config.relevance_weight * output.relevance_loss
+
+
+__all__ = ["LDNetConfig", "LDNetModel", "LDNetOutput", "LDNetPreTrainedModel"]

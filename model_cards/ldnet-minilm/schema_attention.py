@@ -1,0 +1,210 @@
+"""Prefix attention: label blocks are encoded once, the text attends to itself and to every block.
+
+Two equal forms. Cached: a registered attention function stores the keys and values of the label blocks in a
+`PrefixCache` and prepends them to those of the text in every layer; the encoder stays unmodified, because the
+cache travels as a keyword argument of its `forward`. Masked: blocks and text form one sequence with a 4-D
+mask and explicit positions; it costs the blocks once a text and is the oracle of the tests.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+
+IMPLEMENTATION_PREFIX = "ldnet_"
+
+
+class PrefixCache:
+    """Keys and values of the label blocks, one pair a layer.
+
+    Written by the pass over the label blocks, read (`for_reading`) by the passes over texts. A layer is
+    written once: gradient checkpointing runs a layer again, and must find what the first run stored.
+
+    Args:
+        keep (`torch.BoolTensor` of shape `(num_labels, block_length)`): True on real tokens of the blocks.
+    """
+
+    def __init__(self, keep: Tensor):
+        self.keep = keep.bool()
+        self.writing = True
+        self.needs_grad = torch.is_grad_enabled()
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def for_reading(self) -> "PrefixCache":
+        """The same layers, to be read; a layer of the writing pass that runs again goes on writing."""
+        reader = copy.copy(self)
+        reader.writing = False
+        return reader
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Store one layer's keys and values, both of shape `(num_labels, heads, block_length, head_size)`.
+
+        Raises:
+            ValueError: If the gradients of the label blocks would be lost.
+        """
+        if self.needs_grad and not torch.is_grad_enabled():
+            raise ValueError(
+                "gradient checkpointing: use_reentrant=True does not work with prefix attention (the label "
+                "blocks would get no gradient); use gradient_checkpointing_kwargs={'use_reentrant': False}"
+            )
+        # Flattened in a second run too: checkpointing wants to see the same operations.
+        self.layers.setdefault(layer, (self._flatten(key), self._flatten(value)))
+
+    def _flatten(self, states: Tensor) -> Tensor:
+        return states.transpose(1, 2)[self.keep].transpose(
+            0, 1
+        )  # (heads, prefix, head_size), padding left out
+
+    def prepend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the stored keys and values before those of the texts, `(batch, heads, length, head_size)`."""
+        stored_key, stored_value = self.layers[layer]
+        size = (key.shape[0], -1, -1, -1)
+        key = torch.cat([stored_key[None].expand(size).to(key.dtype), key], dim=2)
+        return key, torch.cat([stored_value[None].expand(size).to(value.dtype), value], dim=2)
+
+
+@dataclass
+class SchemaStates:
+    """What the labels of a schema give to every text; computed once a schema at inference.
+
+    Args:
+        states (`torch.FloatTensor` of shape `(M, H)`): Label states.
+        kinds (`torch.LongTensor` of shape `(M,)`): 0 mention, 1 relation, 2 class labels.
+        cache: Keys and values of the label blocks.
+        projected: TA queries and keys, each `(M, D)`.
+    """
+
+    states: Tensor
+    kinds: Tensor
+    cache: PrefixCache
+    projected: tuple[Tensor, Tensor]
+
+
+def _eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def _widen_mask(mask: Tensor | None, width: int) -> Tensor | None:
+    if mask is None:
+        return None
+    visible = torch.ones if mask.dtype == torch.bool else torch.zeros
+    return torch.cat([visible((*mask.shape[:-1], width), dtype=mask.dtype, device=mask.device), mask], dim=-1)
+
+
+def _with_prefix(
+    attend: Callable[..., tuple[Tensor, Tensor | None]],
+) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    def attention(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        prefix_cache: PrefixCache | None = None,
+        **kwargs: object,
+    ) -> tuple[Tensor, Tensor | None]:
+        if prefix_cache is not None:
+            layer = getattr(module, "layer_idx", None)
+            layer = id(module) if layer is None else layer
+            if prefix_cache.writing:
+                prefix_cache.write(layer, key, value)
+            else:
+                width = key.shape[2]
+                key, value = prefix_cache.prepend(layer, key, value)
+                attention_mask = _widen_mask(attention_mask, key.shape[2] - width)
+        return attend(module, query, key, value, attention_mask, **kwargs)
+
+    return attention
+
+
+AttentionInterface.register(IMPLEMENTATION_PREFIX + "sdpa", _with_prefix(sdpa_attention_forward))
+AttentionInterface.register(IMPLEMENTATION_PREFIX + "eager", _with_prefix(_eager_attention))
+AttentionMaskInterface.register(IMPLEMENTATION_PREFIX + "sdpa", sdpa_mask)
+AttentionMaskInterface.register(IMPLEMENTATION_PREFIX + "eager", eager_mask)
+
+
+def prefix_implementation(name: str | None) -> str:
+    """Name of the attention function that can read a `PrefixCache`.
+
+    Args:
+        name: `"sdpa"`, `"eager"`, one of the registered names, or `None` for the default (`"sdpa"`).
+
+    Returns:
+        The registered name.
+
+    Raises:
+        ValueError: If there is no such form of the asked implementation.
+    """
+    name = (name or "sdpa").removeprefix(IMPLEMENTATION_PREFIX)
+    if name not in ("sdpa", "eager"):
+        raise ValueError(
+            f"attn_implementation: {name!r} does not work with prefix attention; use 'sdpa' or 'eager', "
+            "or a model with schema_attention='full'"
+        )
+    return IMPLEMENTATION_PREFIX + name
+
+
+def masked_sequence(
+    label_input_ids: Tensor,
+    label_attention_mask: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    first_position: int = 0,
+    window: int | None = None,
+) -> dict[str, Tensor | dict[str, Tensor]]:
+    """Encoder inputs of the masked form: all label blocks and then the text, as one sequence a text.
+
+    Args:
+        label_input_ids (`torch.LongTensor` of shape `(num_labels, block_length)`): One label block a row.
+        label_attention_mask (`torch.LongTensor` of shape `(num_labels, block_length)`): 1 on real tokens.
+        input_ids (`torch.LongTensor` of shape `(batch_size, length)`): Tokens of the texts.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, length)`): 1 on real tokens.
+        first_position: Position id of a first token; RoBERTa and its kin count from their padding id + 1.
+        window: Tokens to either side that a local layer sees (ModernBERT), beside all label blocks.
+
+    Returns:
+        `input_ids`, `position_ids` of shape `(batch_size, prefix + length)` and the additive `attention_mask`
+        of shape `(batch_size, 1, prefix + length, prefix + length)`; the first `prefix` columns are the label
+        tokens. With a `window`, `attention_mask` holds such a mask for each kind of layer.
+    """
+    keep = label_attention_mask.bool()
+    blocks = torch.arange(1, len(keep) + 1, device=keep.device)[:, None].expand_as(keep)[keep]  # 0 = text
+    places = torch.arange(keep.shape[1], device=keep.device)[None].expand_as(keep)[keep]
+    batch_size, length = input_ids.shape
+    ids = torch.cat([label_input_ids[keep].expand(batch_size, -1), input_ids], dim=1)
+    block = torch.cat([blocks, blocks.new_zeros(length)])
+    positions = torch.cat([places, torch.arange(length, device=keep.device)])
+    visible = (block[:, None] == 0) | (block[:, None] == block[None, :])
+    real = torch.cat([blocks.new_ones(batch_size, len(blocks)), attention_mask], dim=1).bool()
+    real = real[:, None, :]
+    mask = _additive_mask(visible & real)
+    if window is not None:
+        far = (block[:, None] == block[None, :]) & ((positions[:, None] - positions[None, :]).abs() > window)
+        mask = {"full_attention": mask, "sliding_attention": _additive_mask(visible & ~far & real)}
+    positions = (positions + first_position).expand(batch_size, -1)
+    return {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
+
+
+def _additive_mask(visible: Tensor) -> Tensor:
+    lowest = torch.finfo(torch.float32).min
+    return torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, lowest)[:, None]

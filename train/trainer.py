@@ -53,7 +53,7 @@ class LDNetTrainer(Trainer):
     Args:
         head_learning_rate: Learning rate of everything but the encoder; `None` = that of the encoder.
         source_cap: Most texts of a source in an epoch.
-        mix_sources: Draw batches from all sources together (learns far faster) or from one source each.
+        mix_sources: Draw batches from all sources together or from one source each.
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
 

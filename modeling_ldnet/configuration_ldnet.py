@@ -31,6 +31,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             encoder can.
         label_state: State that stands for a label: `"mean"` of its block or its `"marker"` token (the paper).
             `None` takes `"mean"` for prefix attention and `"marker"` for full attention.
+        case_embedding: Tell the encoder how every text token is written (lower, Title, UPPER, MiXed) by a
+            learned vector: for encoders whose tokenizer ignores case.
         head_size: Width d of the queries and keys of each link kind (eq. 9-10).
         head_activation: After the projections: `"none"`, or `"gelu"` (the paper). GELU outputs are hardly
             negative, so a dot product of two of them says "no" only weakly; without it training starts faster
@@ -55,6 +57,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     encoder_config: dict | PreTrainedConfig | None = None
     schema_attention: Literal["prefix", "full"] | None = None
     label_state: Literal["mean", "marker"] | None = None
+    case_embedding: bool = False
     head_size: int = 128
     head_activation: Literal["none", "gelu"] = "none"
     head_dropout: float | int = 0.1
@@ -81,6 +84,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         return {
             "schema_attention": "full",
             "label_state": "marker",
+            "case_embedding": False,
             "head_activation": "gelu",
             "label_drop": "logit",
             "relevance_target": "span",

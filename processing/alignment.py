@@ -1,8 +1,30 @@
-"""Tokens of a text with character offsets, and the way from character spans to tokens and back."""
+"""Tokens of a text with character offsets and case, and the way from character spans to tokens and back."""
 
 import unicodedata
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
+
+
+class TokenCase(IntEnum):
+    """How a token is written: what a tokenizer that ignores case does not tell the encoder."""
+
+    NONE = 0  # no letter, or a script without case; labels and special tokens too
+    LOWER = 1
+    TITLE = 2
+    UPPER = 3
+    MIXED = 4
+
+
+def token_case(surface: str) -> TokenCase:
+    """Case of the characters of a token; a single capital counts as a title."""
+    if surface.lower() == surface.upper():
+        return TokenCase.NONE
+    if surface == surface.lower():
+        return TokenCase.LOWER
+    if surface[1:] == surface[1:].lower():
+        return TokenCase.TITLE
+    return TokenCase.UPPER if surface == surface.upper() else TokenCase.MIXED
 
 
 @dataclass(frozen=True)
@@ -13,11 +35,13 @@ class TextTokens:
         input_ids: Token ids.
         start_chars: First character of each token (white space that a tokenizer counts in is left out).
         end_chars: Character behind each token; equal to the start for a token that covers nothing.
+        case_ids: `TokenCase` of each token; empty where the encoder is not told.
     """
 
     input_ids: list[int]
     start_chars: list[int]
     end_chars: list[int]
+    case_ids: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)

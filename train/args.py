@@ -45,6 +45,9 @@ class DataArguments:
     label_dropout: float = field(
         default=0.0, metadata={"help": "Share of labels a batch does not ask for, in [0, 1)."}
     )
+    lower_case_share: float = field(
+        default=0.0, metadata={"help": "Share of training texts whose case the model is not told, in [0, 1]."}
+    )
     source_cap: int | None = field(
         default=None, metadata={"help": "Most texts of a file in an epoch; default all."}
     )
@@ -71,6 +74,10 @@ class ModelArguments:
         default=None, metadata={"help": "See LDNetConfig."}
     )
     label_state: Literal["mean", "marker"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    case_embedding: bool | None = field(
+        default=None,
+        metadata={"help": "Tell the encoder how tokens are written; default: if its tokenizer ignores case."},
+    )
     head_size: int | None = field(default=None, metadata={"help": "Width of the link heads."})
     head_activation: Literal["none", "gelu"] | None = field(
         default=None, metadata={"help": "See LDNetConfig."}

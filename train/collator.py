@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldnet.processing.alignment import TokenCase
 from ldnet.processing.links import Loop, encode_loops
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import EntityType, Label, LabelKind, RelationType, Schema
@@ -25,6 +26,8 @@ class LDNetCollator:
         processor: Tokenises labels and lays out the text parts.
         max_labels: Most labels of a batch; labels that occur are never left out for room. `None` = all.
         label_dropout: Share of the labels that a batch does not ask for, with their structures, in [0, 1).
+        lower_case_share: Share of the texts shown as if written in small letters, in [0, 1], so that a model
+            with `case_embedding` reads texts without capitals too.
         shuffle_labels: Whether label order is drawn anew for each batch (full attention sees the order).
         seed: Seed of all draws.
         epoch: Counted by the trainer.
@@ -33,6 +36,7 @@ class LDNetCollator:
     processor: LDNetProcessor
     max_labels: int | None = None
     label_dropout: float = 0.0
+    lower_case_share: float = 0.0
     shuffle_labels: bool = True
     seed: int = 0
     epoch: int = 0
@@ -52,6 +56,11 @@ class LDNetCollator:
         schema = self.processor.encode_schema(prompt_schema(labels))
         width = schema["schema_input_ids"].shape[1] if self.processor.schema_attention == "full" else 0
         batch = self.processor.encode_tokens([example.tokens for example in examples], width)
+        if self.lower_case_share and "case_ids" in batch:
+            drawn = torch.from_numpy(rng.random((len(examples), 1)) < self.lower_case_share)
+            batch["case_ids"] = torch.where(
+                drawn, batch["case_ids"].clamp(max=TokenCase.LOWER), batch["case_ids"]
+            )
         return batch | schema | self.link_targets(examples, position)
 
     def choose_labels(self, examples: Sequence[Example], rng: np.random.Generator) -> list[Label]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers import AutoTokenizer
 
 from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.model_cards import DEFAULT_MODEL_FOLDER
@@ -41,17 +42,24 @@ def resolve_encoder(name: str) -> str:
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
+def ignores_case(tokenizer: Any) -> bool:
+    """Whether a tokenizer gives capitals the tokens of small letters."""
+    capitals, small = (tokenizer(text, add_special_tokens=False).input_ids for text in ("ABC", "abc"))
+    return capitals == small
+
+
 def from_encoder(name: str, **config: Any) -> tuple[LDNetModel, LDNetProcessor]:
     """A fresh model on a pretrained encoder, and its processor.
 
     Args:
         name: Hub id or folder of an encoder, or `"minilm"`.
-        **config: Fields of `LDNetConfig`.
+        **config: Fields of `LDNetConfig`; `case_embedding` is on by default where the tokenizer ignores case.
 
     Returns:
         Model and processor.
     """
     path = resolve_encoder(name)
+    config.setdefault("case_embedding", ignores_case(AutoTokenizer.from_pretrained(path)))
     model = LDNetModel.from_encoder(path, **config)
     processor = LDNetProcessor.for_config(path, model.config)
     ids = processor.special_ids

@@ -5,25 +5,23 @@ block,
 H encoder width, D head size.
 """
 
-import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers import initialization as init
+from transformers import AutoConfig, AutoModel
 from transformers.utils import ModelOutput
 
+from .base_ldnet import LDNetPreTrainedModel, pooler_kwargs
 from .configuration_ldnet import LDNetConfig
 from .heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead, dense_scores, gate_scores
-from .hub_ldnet import RemoteCodeMixin
 from .losses import LinkTargets, link_loss, relevance_loss, relevance_targets
 from .pruning import LoopShape, SparseLinks, sparse_links
 from .schema_attention import PrefixCache, SchemaStates, prefix_implementation
 
 NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
 RELATION_KIND = 1
+NUM_CASES = 5  # none, lower, Title, UPPER, MiXed
 
 
 @dataclass
@@ -52,34 +50,6 @@ class LDNetOutput(ModelOutput):
     last_hidden_state: torch.FloatTensor | None = None
 
 
-def _pooler_kwargs(config: PreTrainedConfig) -> dict[str, bool]:
-    """Leave the pooler out where the class knows how: its unused weights break plain DDP."""
-    known = inspect.signature(MODEL_MAPPING[type(config)].__init__).parameters
-    return {"add_pooling_layer": False} if "add_pooling_layer" in known else {}
-
-
-class LDNetPreTrainedModel(RemoteCodeMixin, PreTrainedModel):
-    """Base class: configuration, weight initialisation and what transformers wants to know."""
-
-    config_class = LDNetConfig
-    base_model_prefix = "ldnet"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _no_split_modules = ["LinkHead", "RelevanceHead"]
-    _keep_in_fp32_modules_strict = {"link_head", "relevance_head"}
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, LinkHead):  # loading leaves non-persistent buffers unfilled
-            init.copy_(module.inverse_frequency, module.make_inverse_frequency())
-        # The kinds' vectors: an encoder initialises its own embeddings. (The model as a whole never arrives
-        # here: transformers passes over modules of custom code that hold no weight themselves.)
-        if isinstance(module, nn.Embedding):
-            init.zeros_(module.weight)
-
-
 class LDNetModel(LDNetPreTrainedModel):
     """Encoder with the link heads (eq. 9-11) and the relevance head (eq. 15): what `AutoModel` gives."""
 
@@ -88,8 +58,10 @@ class LDNetModel(LDNetPreTrainedModel):
         encoder_config = config.encoder_config
         if config.schema_attention == "prefix":
             encoder_config._attn_implementation = prefix_implementation(encoder_config._attn_implementation)
-        self.encoder = AutoModel.from_config(encoder_config, **_pooler_kwargs(encoder_config))
+        self.encoder = AutoModel.from_config(encoder_config, **pooler_kwargs(encoder_config))
         self.kind_embedding = nn.Embedding(NUM_LABEL_KINDS, encoder_config.hidden_size)
+        if config.case_embedding:
+            self.case_embedding = nn.Embedding(NUM_CASES, encoder_config.hidden_size, padding_idx=0)
         self.link_head = LinkHead(config)
         self.relevance_head = RelevanceHead(config)
         self.post_init()
@@ -110,7 +82,7 @@ class LDNetModel(LDNetPreTrainedModel):
         """
         encoder_config = AutoConfig.from_pretrained(name_or_path)
         encoder, info = AutoModel.from_pretrained(
-            name_or_path, output_loading_info=True, dtype=torch.float32, **_pooler_kwargs(encoder_config)
+            name_or_path, output_loading_info=True, dtype=torch.float32, **pooler_kwargs(encoder_config)
         )
         if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
             raise ValueError(
@@ -121,43 +93,6 @@ class LDNetModel(LDNetPreTrainedModel):
         model = cls(cls.config_class(encoder_config=encoder.config, **config_kwargs))
         model.encoder.load_state_dict(encoder.state_dict(), strict=True)
         return model
-
-    def add_markers(self, num_tokens: int, like_token_id: int, marker_ids: Sequence[int] = ()) -> None:
-        """Make room for the marker tokens; their embeddings start as copies of a known one.
-
-        Args:
-            num_tokens: Size of the tokenizer with the markers.
-            like_token_id: Token whose embedding new markers start from (`[CLS]`: a label block then looks
-                like the sentences that the encoder was trained on).
-            marker_ids: The markers' ids: some encoders (ModernBERT, DeBERTa) have spare rows behind their
-                vocabulary, where new tokens land without making the matrix larger.
-        """
-        known = self.get_input_embeddings().weight.shape[0]
-        if num_tokens > known:
-            self.resize_token_embeddings(num_tokens, mean_resizing=False)
-        with torch.no_grad():
-            weight = self.get_input_embeddings().weight
-            start = weight[like_token_id].clone()
-            weight[known:] = start
-            weight[list(marker_ids)] = start
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The encoder's token embeddings."""
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the encoder's token embeddings."""
-        self.encoder.set_input_embeddings(value)
-
-    def set_attn_implementation(self, attn_implementation: str | dict[str, str], **kwargs: object) -> None:
-        """Choose the encoder's attention: `"sdpa"` or `"eager"` (both know prefix attention)."""
-        if isinstance(attn_implementation, dict):
-            attn_implementation = attn_implementation.get(
-                "encoder_config", attn_implementation.get("", "sdpa")
-            )
-        if self.config.schema_attention == "prefix":
-            attn_implementation = prefix_implementation(attn_implementation)
-        self.encoder.set_attn_implementation(attn_implementation, **kwargs)
 
     def encode_schema(
         self,
@@ -199,15 +134,28 @@ class LDNetModel(LDNetPreTrainedModel):
             states = (share / share.sum(1, keepdim=True).clamp(min=1)) @ flat  # (..., M, H)
         return states + self.kind_embedding(kinds)
 
+    def _token_inputs(self, input_ids: Tensor, case_ids: Tensor | None) -> dict[str, Tensor]:
+        """The encoder's token input: ids, or embeddings that say how each token is written."""
+        if not self.config.case_embedding:
+            return {"input_ids": input_ids}
+        if case_ids is None:
+            raise ValueError(
+                "LDNetModel: case_ids are missing, but the configuration has case_embedding; use the "
+                "processor that belongs to the checkpoint (case_ids=True in its configuration)"
+            )
+        return {"inputs_embeds": self.get_input_embeddings()(input_ids) + self.case_embedding(case_ids)}
+
     def _encode_full(
-        self, input_ids: Tensor, attention_mask: Tensor, schema: dict[str, Tensor]
+        self, input_ids: Tensor, attention_mask: Tensor, case_ids: Tensor | None, schema: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Prompt and text as one sequence (the paper): text states (B, L, H), label states (B, M, H)."""
         prompt = schema["schema_input_ids"].expand(len(input_ids), -1)  # (B, P)
         width = prompt.shape[1]
         mask = schema["schema_attention_mask"].expand(len(input_ids), -1)
+        if case_ids is not None:
+            case_ids = torch.cat([torch.zeros_like(prompt), case_ids], dim=1)
         hidden = self.encoder(
-            input_ids=torch.cat([prompt, input_ids], dim=1),
+            **self._token_inputs(torch.cat([prompt, input_ids], dim=1), case_ids),
             attention_mask=torch.cat([mask, attention_mask], dim=1),
         ).last_hidden_state.float()
         with torch.autocast(hidden.device.type, enabled=False):
@@ -223,18 +171,21 @@ class LDNetModel(LDNetPreTrainedModel):
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
+        case_ids: Tensor | None,
         schema: dict[str, Tensor | None],
         schema_states: SchemaStates | None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Text states (B, L, H), label states and their TA projections."""
         if self.config.schema_attention == "full":
-            text_states, states = self._encode_full(input_ids, attention_mask, schema)
+            text_states, states = self._encode_full(input_ids, attention_mask, case_ids, schema)
             with torch.autocast(text_states.device.type, enabled=False):
                 return text_states, states, self.link_head.project_labels(states)
         if schema_states is None:
             schema_states = self.encode_schema(**schema)
         text_states = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, prefix_cache=schema_states.cache
+            **self._token_inputs(input_ids, case_ids),
+            attention_mask=attention_mask,
+            prefix_cache=schema_states.cache,
         ).last_hidden_state.float()
         return text_states, schema_states.states, schema_states.projected
 
@@ -243,6 +194,7 @@ class LDNetModel(LDNetPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor,
         token_mask: Tensor,
+        case_ids: Tensor | None = None,
         schema_input_ids: Tensor | None = None,
         schema_attention_mask: Tensor | None = None,
         schema_blocks: Tensor | None = None,
@@ -268,6 +220,8 @@ class LDNetModel(LDNetPreTrainedModel):
             input_ids (`torch.LongTensor` of shape `(B, L)`): Text parts as `LDNetProcessor` makes them.
             attention_mask (`torch.LongTensor` of shape `(B, L)`): 1 on real tokens.
             token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
+            case_ids (`torch.LongTensor` of shape `(B, L)`): How each token is written (0 none, 1 lower,
+                2 Title, 3 UPPER, 4 MiXed); needed with `case_embedding`.
             schema_input_ids: Label blocks `(blocks, N)` or one prompt `(1, P)`; see `encode_schema`.
             schema_attention_mask: 1 on real tokens of the schema.
             schema_blocks: Label of each schema token, -1 for none.
@@ -302,7 +256,9 @@ class LDNetModel(LDNetPreTrainedModel):
             "schema_markers": schema_markers,
             "schema_kinds": schema_kinds,
         }
-        text_states, label_states, projected = self._encode(input_ids, attention_mask, schema, schema_states)
+        text_states, label_states, projected = self._encode(
+            input_ids, attention_mask, case_ids, schema, schema_states
+        )
         kinds = schema_kinds if schema_states is None else schema_states.kinds
         targets = None
         if labels is not None:

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .hub_ldnet import RemoteCodeMixin
-from .alignment import TextTokens, trim_offsets
+from .alignment import TextTokens, TokenCase, token_case, trim_offsets
 from .links import LoopLimits, RecordLinks, decode_links
 from .prompt import Marker, Prompt, SpecialIds, build_blocks, build_prompt
 from .results import build_result
@@ -27,6 +27,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: Most fragments of a mention, as in the model's configuration.
         fragment_links: `"as"` or `"a2a"`, as in the model's configuration.
         threshold: Default probability above which structures are kept.
+        case_ids: Tell the model how each token is written, as `case_embedding` in its configuration.
         chat_template: Unused; part of the transformers signature.
     """
 
@@ -38,6 +39,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: int = 1,
         fragment_links: str = "as",
         threshold: float = 0.5,
+        case_ids: bool = False,
         chat_template: str | None = None,
     ):
         self.schema_attention = schema_attention
@@ -45,6 +47,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         self.max_fragments = max_fragments
         self.fragment_links = fragment_links
         self.threshold = threshold
+        self.case_ids = case_ids
         super().__init__(tokenizer, chat_template=chat_template)
 
     @classmethod
@@ -87,6 +90,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             max_fragments=config.max_fragments,
             fragment_links=config.fragment_links,
             threshold=config.threshold,
+            case_ids=config.case_embedding,
         )
 
     def save_pretrained(self, save_directory: str, *args: Any, **kwargs: Any) -> Any:
@@ -136,10 +140,12 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         if not texts:
             return []
         encoded = self._encode(list(texts), return_offsets_mapping=True)
-        return [
-            TextTokens(ids, *trim_offsets(text, offsets))
-            for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        ]
+        tokenized = []
+        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            starts, ends = trim_offsets(text, offsets)
+            cases = map(token_case, (text[s:e] for s, e in zip(starts, ends, strict=True)))
+            tokenized.append(TextTokens(ids, starts, ends, tuple(cases) if self.case_ids else ()))
+        return tokenized
 
     def build_prompt(self, schema: Schema) -> Prompt:
         """The schema as tokens in the layout of `schema_attention`."""
@@ -212,7 +218,8 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             prompt_length: Tokens of the prompt that stands before every text (full attention).
 
         Returns:
-            `input_ids`, `attention_mask` and `token_mask`, each `(B, L)`; token i of a text stands at i + 1.
+            `input_ids`, `attention_mask`, `token_mask` and, if the model is told, `case_ids`, each `(B, L)`;
+            token i of a text stands at i + 1.
 
         Raises:
             ValueError: If a text does not fit the encoder's positions (nothing is cut in silence).
@@ -234,7 +241,11 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         token_mask = np.zeros(input_ids.shape, dtype=bool)
         for i, t in enumerate(tokens):
             token_mask[i, 1 : len(t) + 1] = np.less(t.start_chars, t.end_chars)
-        return {"input_ids": input_ids, "attention_mask": mask, "token_mask": torch.from_numpy(token_mask)}
+        tensors = {"input_ids": input_ids, "attention_mask": mask, "token_mask": torch.from_numpy(token_mask)}
+        if self.case_ids:
+            none = TokenCase.NONE
+            tensors["case_ids"], _ = self._pad([[none, *t.case_ids, none] for t in tokens], none)
+        return tensors
 
     def __call__(self, text: str | Sequence[str], schema: Any = None, **kwargs: Any) -> BatchFeature:
         """Tensors for `LDNetModel.forward`.

@@ -12,6 +12,7 @@ from ldnet.configuration_ldnet import OFFSET_POSITION_ENCODERS, PREFIX_ENCODERS,
 OTHER_VALUES = {
     "schema_attention": "full",
     "label_state": "marker",
+    "case_embedding": True,
     "head_size": 6,
     "head_activation": "gelu",
     "head_dropout": 0.25,
@@ -67,6 +68,7 @@ def test_paper_is_eq_15_to_18_on_one_sequence():
     assert {name: getattr(config, name) for name in LDNetConfig.paper_fields()} == {
         "schema_attention": "full",
         "label_state": "marker",
+        "case_embedding": False,
         "head_activation": "gelu",
         "label_drop": "logit",
         "relevance_target": "span",

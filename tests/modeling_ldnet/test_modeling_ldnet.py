@@ -140,13 +140,6 @@ def test_sdpa_equals_eager(make_model, make_inputs, kind, config, run):
     )
 
 
-def test_set_attn_implementation_without_prefix_form_says_what_works(make_model):
-    with pytest.raises(
-        ValueError, match="'flex_attention' does not work with prefix attention; use 'sdpa' or 'eager'"
-    ):
-        make_model().set_attn_implementation("flex_attention")
-
-
 def test_bfloat16_autocast_runs_with_heads_in_float32(any_model, make_inputs, make_gold, run):
     inputs = make_inputs(any_model)
     exact = run(any_model, inputs | make_gold(inputs))

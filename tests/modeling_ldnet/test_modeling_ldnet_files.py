@@ -10,7 +10,6 @@ from transformers import AutoConfig, AutoModel
 
 from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.modeling_ldnet import LDNetModel
-from ldnet.processing.prompt import Marker
 
 
 def saved_bytes(folder):
@@ -149,38 +148,6 @@ def test_every_weight_gets_a_gradient(any_model, make_inputs, make_gold):
     inputs = make_inputs(any_model)
     any_model(**inputs, **make_gold(inputs)).loss.backward()
     assert [name for name, parameter in any_model.named_parameters() if parameter.grad is None] == []
-
-
-def test_add_markers_starts_new_embeddings_from_a_known_one(make_model, tmp_path):
-    model = make_model()
-    before = model.get_input_embeddings().weight.detach().clone()
-    model.add_markers(len(before) + 7, like_token_id=2)
-    weight = model.get_input_embeddings().weight
-    assert torch.equal(weight[: len(before)], before)
-    assert torch.equal(weight[len(before) :], before[2].expand(7, -1))
-    assert model.config.encoder_config.vocab_size == len(before) + 7
-    model.save_pretrained(tmp_path)
-    assert torch.equal(LDNetModel.from_pretrained(tmp_path).get_input_embeddings().weight, weight)
-
-
-def test_add_markers_with_room_to_spare_changes_no_known_embedding(make_model):
-    model = make_model()
-    before = model.get_input_embeddings().weight.detach().clone()
-    model.add_markers(len(before) - 5, like_token_id=2)
-    assert torch.equal(model.get_input_embeddings().weight, before)
-    assert model.config.encoder_config.vocab_size == len(before)
-
-
-def test_add_markers_in_spare_rows_starts_them_from_a_known_one_too(make_model):
-    model = make_model()
-    before = model.get_input_embeddings().weight.detach().clone()
-    markers = [600 + i for i in range(len(Marker))]
-    model.add_markers(607, like_token_id=2, marker_ids=markers)
-    weight = model.get_input_embeddings().weight
-    assert weight.shape == before.shape
-    assert torch.equal(weight[markers], before[2].expand(7, -1))
-    others = [i for i in range(len(before)) if i not in markers]
-    assert torch.equal(weight[others], before[others])
 
 
 def test_fresh_heads_follow_the_initializer_range_and_kinds_start_at_zero(make_encoder_config):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldnet.processing.alignment import TextTokens, trim_offsets
+from ldnet.processing.alignment import TextTokens, TokenCase, token_case, trim_offsets
 
 KINDS = ("words", "uncased", "bytes")
 WORDS = [
@@ -97,3 +97,18 @@ def test_uncased_tokens_keep_the_accents_of_a_mention(processors):
         start = text.index(mention)
         found = tokens.span_at(start, start + len(mention))
         assert text[slice(*tokens.chars_of(*found))] == mention
+
+
+@pytest.mark.parametrize(
+    ("surface", "case"),
+    [("", "NONE"), ("42", "NONE"), ("北京", "NONE"), ("...", "NONE"), ("acme", "LOWER"), ("straße", "LOWER")]
+    + [("A", "TITLE"), ("Acme", "TITLE"), ("O'brien", "TITLE"), ("Élan", "TITLE"), ("NASA", "UPPER")]
+    + [("B2B", "UPPER"), ("iPhone", "MIXED"), ("McDonald", "MIXED"), ("##ABc", "MIXED")],
+)
+def test_token_case_tells_how_a_token_is_written(surface, case):
+    assert token_case(surface) == TokenCase[case]
+
+
+@given(st.text(max_size=6))
+def test_small_letters_have_no_capital_case(surface):
+    assert token_case(surface.lower()) in (TokenCase.NONE, TokenCase.LOWER)

@@ -365,3 +365,18 @@ def test_tokenizer_without_special_tokens_is_not_needed_to_tokenize_texts():
     processor = LDNetProcessor(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]"))
     assert processor.tokenize_texts([]) == []
     assert len(processor.tokenize_texts(["x", ""])[1]) == 0
+
+
+def test_case_ids_follow_the_tokens_where_the_model_is_told(tiny_tokenizer_path):
+    told = LDNetProcessor.from_tokenizer(tiny_tokenizer_path, case_ids=True)
+    batch = told(["for The IN 12", "the"], {"entities": ["person"]})
+    # [CLS], for, T ##h ##e, I ##N, 1 ##2, [SEP]
+    assert batch["case_ids"].tolist()[0] == [0, 1, 2, 1, 1, 2, 2, 0, 0, 0]
+    assert batch["case_ids"].tolist()[1] == [0, 1] + [0] * 8
+    silent = LDNetProcessor.from_tokenizer(tiny_tokenizer_path)
+    assert "case_ids" not in silent("The", {"entities": ["person"]})
+
+
+def test_case_ids_survive_saving(tiny_tokenizer_path, tmp_path):
+    LDNetProcessor.from_tokenizer(tiny_tokenizer_path, case_ids=True).save_pretrained(tmp_path)
+    assert LDNetProcessor.from_pretrained(tmp_path).case_ids

@@ -251,3 +251,16 @@ def test_discontinuous_mentions_are_joined_as_the_processor_says(make_model, mak
         links = links_of(LDNetCollator(processor)(examples))
         assert link in links[name]
         assert len(links["inside_links"]) + len(links["next_links"]) == 3
+
+
+def test_lower_case_share_hides_the_case_of_so_many_texts(make_model, make_processor, work):
+    processor = make_processor(make_model(case_embedding=True).config)
+    examples = ExtractionDataset(processor, [(Source("work", work[0]), work[1])]).examples
+    told = LDNetCollator(processor)(examples)["case_ids"]
+    assert (told > 1).any(1).all()
+    hidden = LDNetCollator(processor, lower_case_share=1.0)(examples)["case_ids"]
+    assert torch.equal(hidden, told.clamp(max=1))
+    some = LDNetCollator(processor, lower_case_share=0.5, seed=1)(examples)["case_ids"]
+    small = [torch.equal(row, other) for row, other in zip(some, hidden, strict=True)]
+    assert 0 < sum(small) < len(small)
+    assert all(torch.equal(a, b) for a, b, c in zip(some, told, small, strict=True) if not c)

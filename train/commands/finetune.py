@@ -133,7 +133,9 @@ def build_trainer(
         args=args,
         train_dataset=ExtractionDataset(processor, train),
         eval_dataset=ExtractionDataset(processor, dev, keep_too_long=True) if dev else None,
-        data_collator=LDNetCollator(processor, data.max_labels, data.label_dropout, seed=args.seed),
+        data_collator=LDNetCollator(
+            processor, data.max_labels, data.label_dropout, data.lower_case_share, seed=args.seed
+        ),
         head_learning_rate=args.head_learning_rate,
         source_cap=data.source_cap,
         mix_sources=data.mix_sources,

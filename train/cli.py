@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ldnet import __version__
-from ldnet.train.commands import ceiling, evaluate, extract, validate
+from ldnet.train.commands import calibrate, ceiling, convert, evaluate, extract, validate
 
 WRONG_INPUT = 2  # exit code
 # Click's error, or that of the copy of click inside newer versions of typer.
@@ -49,8 +49,10 @@ def top(
 
 app.command("extract")(extract.run)
 app.command("evaluate")(evaluate.run)
+app.command("calibrate")(calibrate.run)
 app.command("ceiling")(ceiling.run)
 app.command("validate")(validate.run)
+app.command("convert")(convert.run)
 
 
 def problem_lines(error: Exception) -> list[str] | None:

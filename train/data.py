@@ -3,10 +3,12 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from ldnet.processing.converters.files import parquet_rows, without_nulls
+from ldnet.processing.converters.report import ConversionError
 from ldnet.processing.schema import Schema
 from ldnet.train.record_check import Problem
 from ldnet.train.validation import validate_records
@@ -14,6 +16,7 @@ from ldnet.train.validation import validate_records
 __all__ = [
     "Problem",
     "RecordError",
+    "clean_record",
     "load_records",
     "load_schema_for",
     "manifest_of",
@@ -23,7 +26,7 @@ __all__ = [
 ]
 
 LINE_SUFFIXES = (".jsonl", ".jsonl.gz")
-SUFFIXES = (*LINE_SUFFIXES, ".json")
+SUFFIXES = (*LINE_SUFFIXES, ".json", ".parquet")
 
 
 class RecordError(ValueError):
@@ -37,12 +40,25 @@ class RecordError(ValueError):
         return "\n".join(self.problems)
 
 
-def read_records(path: str | Path) -> list[dict[str, Any]]:
+def clean_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record from a row of a table (`datasets`, Parquet), which has every key and null where there is none.
+
+    Args:
+        row (`Mapping[str, Any]`): The row.
+
+    Returns:
+        The record without the keys that are null, at any depth.
+    """
+    return without_nulls(dict(row)) or {}
+
+
+def read_records(path: str | Path | Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Read the records of a file, without checking them (`load_records` does).
 
     Args:
         path (`str` or `Path`): A `.jsonl` or `.jsonl.gz` file with a record a line (empty lines are skipped),
-            or a `.json` file with a list of records or one record.
+            a `.json` file with a list of records or one record, or a `.parquet` file. Or the records
+            themselves, for instance a `datasets.Dataset`. Keys that are null count as absent.
 
     Returns:
         The records.
@@ -50,7 +66,7 @@ def read_records(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: With every line that is not a JSON object; or if the file cannot be read.
     """
-    records, _, problems = _read(Path(path))
+    records, _, problems = _read(path)
     if problems:
         raise RecordError(map(str, problems))
     return records
@@ -69,12 +85,14 @@ def validate_file(path: str | Path, schema: Schema | None = None) -> list[Proble
     Raises:
         RecordError: If the file cannot be read.
     """
-    records, places, problems = _read(Path(path))
+    records, places, problems = _read(path)
     return problems + validate_records(records, schema, str(path), places=places)
 
 
-def load_records(path: str | Path, schema: Schema | None = None) -> list[dict[str, Any]]:
-    """Read the records of a file and check them.
+def load_records(
+    path: str | Path | Iterable[Mapping[str, Any]], schema: Schema | None = None
+) -> list[dict[str, Any]]:
+    """Read the records of a file (or of a `datasets.Dataset`) and check them.
 
     Args:
         path (`str` or `Path`): As for `read_records`.
@@ -86,33 +104,54 @@ def load_records(path: str | Path, schema: Schema | None = None) -> list[dict[st
     Raises:
         RecordError: With every problem of the file.
     """
-    records, places, problems = _read(Path(path))
-    problems += validate_records(records, schema, str(path), places=places)
+    records, places, problems = _read(path)
+    problems += validate_records(records, schema, places=places)
     if problems:
         raise RecordError(map(str, problems))
     return records
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], list[Problem]]:
+def _read(
+    path: str | Path | Iterable[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], list[str], list[Problem]]:
     """Read a file: its records, where each stands, and the lines that are not records."""
-    if not path.name.lower().endswith(SUFFIXES):
+    if not isinstance(path, str | Path):
+        return _read_rows(path, "records")
+    path = Path(path)
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
         raise RecordError(
             f"{path}: unknown kind of data file. Allowed: {', '.join(SUFFIXES)}. Rename or convert it."
         )
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    opened = gzip.open if name.endswith(".gz") else open
     try:
+        if name.endswith(".parquet"):
+            return _read_rows(parquet_rows(path), str(path))
         with opened(path, "rb") as file:
-            return (
-                _read_lines(file, path)
-                if path.name.lower().endswith(LINE_SUFFIXES)
-                else _read_json(file, path)
-            )
+            return _read_lines(file, path) if name.endswith(LINE_SUFFIXES) else _read_json(file, path)
+    except ConversionError as error:
+        raise RecordError(error.problems) from None
     except (OSError, EOFError, zlib.error) as error:
         # A truncated gzip file is an EOFError, a damaged one a zlib.error or OSError.
         reason = getattr(error, "strerror", None) or str(error)
         raise RecordError(
             f"{path}: the file cannot be read ({reason}). Check the path, or fetch it again."
         ) from None
+
+
+def _read_rows(
+    rows: Iterable[Mapping[str, Any]], source: str
+) -> tuple[list[dict[str, Any]], list[str], list[Problem]]:
+    """Read rows of a table, whose columns force nulls on rows that lack them."""
+    records, places, problems = [], [], []
+    for index, row in enumerate(rows):
+        place = f"{source}[{index}]"
+        if isinstance(row, Mapping):
+            records.append(clean_record(row))
+            places.append(place)
+        else:
+            problems.append(_not_an_object(place, "record", row))
+    return records, places, problems
 
 
 def _read_lines(file: IO[bytes], path: Path) -> tuple[list[dict[str, Any]], list[str], list[Problem]]:
@@ -150,7 +189,9 @@ def _read_json(file: IO[bytes], path: Path) -> tuple[list[dict[str, Any]], list[
 def _parse(content: bytes, where: str, field: str) -> tuple[Any, Problem | None]:
     try:
         # An editor may have put a byte order mark in front.
-        return json.loads(content.decode("utf-8-sig")), None
+        value = json.loads(content.decode("utf-8-sig"))
+        # Tables that were written as JSON hold nulls; cleaning takes time, so only where there may be one.
+        return _clean(value) if b"null" in content else value, None
     except UnicodeDecodeError as error:
         message, fix = f"not UTF-8 at byte {error.start}", "Convert the file to UTF-8."
     except json.JSONDecodeError as error:
@@ -161,6 +202,12 @@ def _parse(content: bytes, where: str, field: str) -> tuple[Any, Problem | None]
         message, fix = "nested too deeply", "Write a record as in the format's description."
     text = content.decode("utf-8", errors="replace").strip()
     return None, Problem(where, field, text if field == "line" else None, message, fix)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return clean_record(value) if isinstance(value, dict) else value
 
 
 def _not_an_object(where: str, field: str, value: Any) -> Problem:

@@ -60,7 +60,7 @@ def test_read_records_names_every_broken_line(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("a.txt", b"", "a.txt: unknown kind of data file. Allowed: .jsonl, .jsonl.gz, .json. Rename or"
+    ("a.txt", b"", "a.txt: unknown kind of data file. Allowed: .jsonl, .jsonl.gz, .json, .parquet. Rename or"
      " convert it."),
     ("missing.jsonl", None,
      "missing.jsonl: the file cannot be read (No such file or directory). Check the path, or fetch it"

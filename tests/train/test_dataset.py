@@ -1,7 +1,7 @@
 import pytest
 
 from ldnet.processing.links import Loop
-from ldnet.processing.schema import Schema, SchemaError
+from ldnet.processing.schema import Schema
 from ldnet.train.dataset import ExtractionDataset, Losses, Source, annotated_labels, label_key
 
 PERSON, ORGANIZATION, PLACE, WORKS_FOR, NEAR = range(5)
@@ -107,16 +107,6 @@ def test_losses_count_structures_by_cause(processor, work, caplog):
     assert str(Losses(1, 2)) == "1 records, 2 structures; lost: nothing"
 
 
-def test_text_that_does_not_fit_is_counted_and_left_out_of_training_only(processor, work):
-    records = [{"text": "of " * 600, "entities": []}, {"text": "of", "entities": []}]
-    for keep, lengths in ((False, [1]), (True, [600, 1])):
-        found = dataset(processor, work[0], records, keep_too_long=keep)
-        assert [len(example.tokens) for example in found.examples] == lengths
-        assert [example.index for example in found.examples] == list(range(len(lengths)))
-        room = processor.room_for(work[0])
-        assert found.losses["set"].causes == {f"text of more than {room} tokens": 1}
-
-
 def test_sources_stand_one_after_the_other(processor, work, opinion):
     found = ExtractionDataset(
         processor, [(Source("a", *work[:1]), work[1]), (Source("b", opinion[0]), opinion[1])]
@@ -128,11 +118,119 @@ def test_sources_stand_one_after_the_other(processor, work, opinion):
     assert found.losses["b"].structures == 5 * 3
 
 
-def test_schema_with_structures_that_are_not_built_yet_is_refused(processor):
-    schema = Schema.from_any({"events": [{"type": "hire", "roles": ["who"]}]})
-    with pytest.raises(SchemaError, match="asks for events"):
-        dataset(processor, schema, [])
-
-
 def test_empty_records_make_an_empty_data_set(processor, work):
     assert len(dataset(processor, work[0], [])) == 0
+
+
+# ---- all structures
+
+EVERYTHING = Schema.from_any(
+    {
+        "entities": ["person"],
+        "relations": ["r"],
+        "hyper_relations": [{"type": "h", "qualifiers": ["q"]}, {"type": "g", "qualifiers": ["q", "p"]}],
+        "events": [{"type": "meet", "roles": ["who"]}, {"type": "talk", "roles": ["who", "meet"]}],
+        "classes": {"topic": ["news", "sport"], "tone": ["tone", "topic"]},
+        "question": "?",
+        "spans": True,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"hyper_relations": []}, {"h", "g", "q", "p"}),
+        ({"events": []}, {"meet", "meet: who", "talk", "talk: who", "talk's meet"}),
+        ({"classes": {"topic": []}}, {"news", "sport"}),
+        ({"classes": {"topic": None, "tone": ["tone"]}}, {"tone", "topic"}),
+        ({"classes": {}}, set()),
+        ({"answers": []}, {"answer"}),
+        ({"spans": []}, {"span"}),
+        ({"hyper_relations": [], "labels": {"hyper_relations": ["h"]}}, {"h", "q"}),
+        ({"hyper_relations": [], "labels": {"hyper_relations": ["g"]}}, {"g", "q", "p"}),
+        ({"events": [], "labels": {"events": ["meet"]}}, {"meet", "meet: who"}),
+        (
+            {"events": [], "labels": {"entities": ["person"]}},
+            {"meet", "meet: who", "talk", "talk: who", "talk's meet"},
+        ),
+        ({"classes": {"topic": [], "tone": []}, "labels": {"classes": ["tone"]}}, {"tone", "topic"}),
+        (
+            {"classes": {"topic": [], "tone": []}, "labels": {"classes": {"tone": ["tone"]}}},
+            {"news", "sport", "tone"},
+        ),
+        (
+            {"classes": {"topic": [], "tone": []}, "labels": {"classes": {"topic": [], "tone": ["topic"]}}},
+            {"topic"},
+        ),
+        ({"answers": [], "spans": [], "labels": {"entities": []}}, {"answer", "span"}),
+    ],
+)
+def test_annotated_labels_of_every_structure(record, expected):
+    names = {
+        (label.name if label.kind != 1 or label.name != "meet" else "talk's meet"): i
+        for i, label in enumerate(EVERYTHING.labels)
+    }
+    assert annotated_labels({"text": "x"} | record, EVERYTHING) == sorted(names[name] for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"classes": {"topic": []}}, (True, False, False)),
+        ({"answers": [], "question": "a"}, (True, True, False)),
+        ({"spans": []}, (True, True, False)),
+        ({"events": []}, (True, True, True)),
+        ({"hyper_relations": []}, (True, True, True)),
+        ({"classes": {"topic": []}, "spans": []}, (True, True, False)),
+        ({"classes": {}}, (False, False, False)),
+    ],
+)
+def test_supervision_follows_the_loops_of_what_is_annotated(processor, keys, expected):
+    assert dataset(processor, EVERYTHING, [{"text": "x"} | keys])[0].supervision == expected
+
+
+def test_example_holds_the_loops_of_all_structures(processor):
+    mention = {"start": 0, "end": 1}
+    record = {
+        "text": "a b",
+        "entities": [{"type": "person", **mention}],
+        "hyper_relations": [
+            {"type": "h", "head": mention, "tail": mention, "qualifiers": [{"type": "q", **mention}]}
+        ],
+        "events": [{"type": "meet", "trigger": mention, "arguments": [{"role": "who", **mention}]}],
+        "classes": {"topic": ["sport"]},
+        "question": "a b ?",
+        "answers": [mention],
+        "spans": [mention],
+    }
+    (example,) = dataset(processor, EVERYTHING, [record]).examples
+    at = (((0, 0),),)
+    counts = {"person": 1, "h": 2, "q": 3, "meet": 1, "meet: who": 2, "sport": 0, "answer": 1, "span": 1}
+    names = {label.name: i for i, label in reversed(list(enumerate(EVERYTHING.labels)))}
+    assert example.loops == [Loop(names[name], at * count) for name, count in counts.items()]
+    assert len(example.question) == 3
+
+
+def test_question_of_a_record_is_asked_where_the_schema_asks_questions(processor, work):
+    record = {"text": "a", "question": "of the", "answers": [], "entities": []}
+    assert len(dataset(processor, EVERYTHING, [record])[0].question) == 2
+    assert dataset(processor, EVERYTHING, [{"text": "a"}])[0].question is None
+    assert dataset(processor, work[0], [record])[0].question is None
+
+
+def test_question_takes_room_from_the_text_of_its_example(processor):
+    record = {"text": "of " * processor.room_for(EVERYTHING), "spans": []}
+    assert len(dataset(processor, EVERYTHING, [record])) == 1
+    asked = dataset(processor, EVERYTHING, [record | {"question": "a b", "answers": []}])
+    assert len(asked) == 2
+    room = processor.room_for(EVERYTHING) - 3
+    assert max(len(example.tokens) for example in asked.examples) == room
+
+
+def test_question_that_fills_the_encoder_leaves_no_example(processor):
+    record = {"text": "a", "question": "of " * 600, "answers": []}
+    found = dataset(processor, EVERYTHING, [record])
+    assert len(found) == 0
+    assert found.losses["set"].causes == {"prompt and question leave no room for the text": 1}
+    assert len(dataset(processor, EVERYTHING, [record], whole=True)) == 1

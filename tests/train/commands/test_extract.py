@@ -1,4 +1,3 @@
-import gzip
 import io
 import json
 import os
@@ -15,10 +14,6 @@ def result(text, entities=(), **more):
 
 def records(out):
     return [json.loads(line) for line in out.splitlines()]
-
-
-def pipe_in(monkeypatch, content):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
 class Terminal(io.StringIO):
@@ -47,106 +42,6 @@ def test_extract_without_options_leaves_the_choice_to_the_model(run_ldnet, fake_
     assert fake_pipeline.names == [None]
     assert fake_pipeline.options["threshold"] is None
     assert fake_pipeline.options["overlap"] == "nested"
-
-
-def test_extract_text_file_gives_a_record_a_line_also_for_empty_lines(
-    run_ldnet, fake_pipeline, schema_json, write_lines
-):
-    path = write_lines("x.txt", [b"\xef\xbb\xbfAnn\r", "", "a\u2028b {"])
-    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json)
-    assert (code, err) == (0, [])
-    assert records(out) == [result("Ann", [ANN]), result(""), result("a\u2028b {")]
-    assert out.count("\n") == 3
-
-
-@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.json"])
-def test_extract_records_carry_their_ids_and_no_other_key(
-    run_ldnet, fake_pipeline, schema_json, tmp_path, name
-):
-    rows = [
-        {"id": "a", "text": "Ann", "mine": 1},
-        {"text": "no name"},
-        {"id": 0, "text": "Ann", "entities": []},
-    ]
-    content = json.dumps(rows) if name.endswith("json") else "\n\n".join(map(json.dumps, rows))
-    content = content.encode()
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    code, out, err = run_ldnet("extract", "--input", tmp_path / name, "--schema", schema_json)
-    assert (code, err) == (0, [])
-    assert records(out) == [result("Ann", [ANN], id="a"), result("no name"), result("Ann", [ANN], id=0)]
-
-
-@pytest.mark.parametrize("arguments", [[], ["--input", "-"]])
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"Ann\nno\n", [result("Ann", [ANN]), result("no")]),
-        (b'\n{"text": "Ann", "id": "x"}\n', [result("Ann", [ANN], id="x")]),
-        (b"{no json}\n", [result("{no json}")]),
-        (b"", []),
-    ],
-)
-def test_extract_stdin_is_lines_or_records(
-    run_ldnet, fake_pipeline, schema_json, monkeypatch, arguments, content, expected
-):
-    pipe_in(monkeypatch, content)
-    code, out, err = run_ldnet("extract", *arguments, "--schema", schema_json)
-    assert (code, records(out), err) == (0, expected, [])
-
-
-def test_extract_bad_lines_are_reported_together_and_good_ones_extracted(
-    run_ldnet, fake_pipeline, schema_json, write_lines
-):
-    lines = [
-        {"id": "good-1", "text": "Ann"},
-        "{broken",
-        {"id": "x"},
-        [1],
-        {"text": 5},
-        {"text": "one two three four five six seven eight nine"},
-        b'{"text": "\xff"}',
-        '{"text": "\\ud800"}',
-        {"id": [1], "text": "a"},
-        {"id": "good-2", "text": "ok"},
-    ]
-    path = write_lines("x.jsonl", lines)
-    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json)
-    assert code == 2
-    assert [record["id"] for record in records(out)] == ["good-1", "good-2"]
-    assert [line.split(": ")[0] for line in err] == [f"{path}:{number}" for number in range(2, 10)]
-    for line, message in zip(
-        err,
-        [
-            "not valid JSON at column 2",
-            "text: missing",
-            "not an object",
-            "text = 5: not a string",
-            "9 tokens, but the model reads 8",
-            "not UTF-8 at byte",
-            "half of a surrogate pair",
-            "id = [1]: not a string",
-        ],
-        strict=True,
-    ):
-        assert message in line
-
-
-def test_extract_bad_lines_of_a_text_file_are_reported(run_ldnet, fake_pipeline, schema_json, write_lines):
-    path = write_lines("x.txt", ["Ann", b"\xff\xfe", "w " * 9])
-    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json)
-    assert (code, len(records(out))) == (2, 1)
-    assert [line.split(": ")[0] for line in err] == [f"{path}:2", f"{path}:3"]
-
-
-def test_extract_cut_off_gzip_keeps_what_can_be_read(run_ldnet, fake_pipeline, schema_json, tmp_path):
-    lines = b"".join(b'{"text": "%d"}\n' % number for number in range(20_000))
-    path = tmp_path / "x.jsonl.gz"
-    path.write_bytes(gzip.compress(lines)[:-2000])
-    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json)
-    assert code == 2
-    assert len(records(out)) > 100
-    assert len(err) == 1
-    assert f"{path}: file: the file is damaged or cut off" in err[0]
 
 
 def test_extract_output_file_is_written_and_stdout_stays_empty(
@@ -220,11 +115,13 @@ def test_extract_uses_the_schema_beside_the_input(run_ldnet, fake_pipeline, writ
         (["a"], "extract: no schema is given"),
         (["a", "--schema", '{"entitis": []}'], "Did you mean 'entities'"),
         (["a", "--schema", "missing.json"], "missing.json"),
-        (["a", "--schema", '{"events": [{"type": "attack"}]}'], "events"),
         (["a", "--input", "x.txt", "--schema", '["x"]'], "a text and --input x.txt are both given"),
         (["--input", "x.csv", "--schema", '["x"]'], "x.csv: unknown kind of input file"),
         (["--input", "missing.txt", "--schema", '["x"]'], "missing.txt: No such file or directory"),
         (["a", "--schema", '["x"]', "--output", "missing/x.jsonl"], "x.jsonl: its folder does not exist"),
+        (["a", "--schema", '["x"]', "--html", "missing/x.html"], "x.html: its folder does not exist"),
+        (["a", "--schema", '["x"]', "--html", "x", "--output", "./x"], "--html and --output: both are x"),
+        (["a", "--schema", '["x"]', "--to", "brat"], "'brat' is not one of 'records', 'label-studio'"),
     ],
 )
 def test_extract_wrong_arguments_are_one_line_before_a_model_is_loaded(
@@ -235,15 +132,6 @@ def test_extract_wrong_arguments_are_one_line_before_a_model_is_loaded(
     assert (code, out, len(err)) == (2, "", 1)
     assert message in err[0]
     assert fake_pipeline.names == []
-
-
-def test_extract_without_any_text_on_a_terminal_is_an_error(
-    run_ldnet, fake_pipeline, schema_json, monkeypatch
-):
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    code, _, err = run_ldnet("extract", "--schema", schema_json)
-    assert (code, len(err)) == (2, 1)
-    assert "no text is given" in err[0]
 
 
 @pytest.fixture
@@ -263,14 +151,13 @@ def test_extract_with_a_saved_model_equals_the_pipeline(
     assert records(out) == json.loads(json.dumps(tiny_pipeline(texts, schema=schema_json, threshold=0.3)))
 
 
-def test_extract_text_too_long_for_a_saved_model_is_one_line(
+def test_extract_text_too_long_for_the_encoder_is_read_in_windows(
     run_ldnet, model_folder, write_lines, schema_json
 ):
     path = write_lines("x.txt", ["ok", "a " * 600])
     code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json, "--model", model_folder)
-    assert (code, len(records(out)), len(err)) == (2, 1, 1)
-    assert f"{path}:2: text = " in err[0]
-    assert "600 tokens" in err[0]
+    assert (code, err) == (0, [])
+    assert [record["windows"] for record in records(out)] == [1, 2]
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "no config"])
@@ -290,3 +177,73 @@ def test_extract_threshold_outside_the_range_is_one_line(run_ldnet, model_folder
     code, out, err = run_ldnet("extract", "a", *options)
     assert (code, out, len(err)) == (2, "", 1)
     assert "1.5" in err[0]
+
+
+def test_extract_html_is_a_page_of_all_results_beside_the_records(
+    run_ldnet, fake_pipeline, schema_json, write_lines, tmp_path
+):
+    path = write_lines("x.jsonl", [{"id": "a<b", "text": "Ann sees Bob"}, {"text": "<script>"}])
+    page = tmp_path / "found.html"
+    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json, "--html", page)
+    assert (code, err) == (0, [])
+    assert [record["text"] for record in records(out)] == ["Ann sees Bob", "<script>"]
+    shown = page.read_text(encoding="utf-8")
+    assert "2 texts · 2 entities · 1 relation" in shown
+    assert "a&lt;b" in shown
+    assert 'lang="">&lt;script&gt;</div>' in shown
+
+
+def test_extract_html_of_too_many_texts_shows_the_first_and_says_so(
+    run_ldnet, fake_pipeline, schema_json, write_lines, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ldnet.train.commands.extract.MAX_PAGE_TEXTS", 2)
+    path, page = write_lines("x.txt", ["one", "two", "three"]), tmp_path / "found.html"
+    code, out, err = run_ldnet("extract", "--input", path, "--schema", schema_json, "--html", page)
+    assert (code, len(records(out))) == (0, 3)
+    assert err == [f"{page}: it shows the first 2 texts, 1 are left out"]
+    shown = page.read_text(encoding="utf-8")
+    assert "The first 2 of 3 texts." in shown
+    assert ">two<" in shown
+    assert ">three<" not in shown
+
+
+def test_extract_html_is_not_there_if_extraction_fails(
+    run_ldnet, fake_pipeline, schema_json, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        type(fake_pipeline), "__call__", lambda self, texts, **options: map(int, ["no number"])
+    )
+    code, _, err = run_ldnet("extract", "a", "--schema", schema_json, "--html", tmp_path / "found.html")
+    assert (code, len(err)) == (2, 1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_extract_to_label_studio_is_one_list_of_tasks(
+    run_ldnet, fake_pipeline, schema_json, write_lines, tmp_path
+):
+    path, target = (
+        write_lines("x.jsonl", [{"id": "a", "text": "Ann"}, {"text": "no"}]),
+        tmp_path / "tasks.json",
+    )
+    options = ["--input", path, "--schema", schema_json, "--to", "label-studio"]
+    assert run_ldnet("extract", *options, "--output", target) == (0, "", [])
+    code, out, err = run_ldnet("extract", *options)
+    tasks = json.loads(target.read_text(encoding="utf-8"))
+    assert (code, json.loads(out), err) == (0, tasks, [])
+    assert [task["data"]["text"] for task in tasks] == ["Ann", "no"]
+    (region,) = tasks[0]["predictions"][0]["result"]
+    assert region["value"]["labels"] == ["person"]
+
+
+def test_extract_to_label_studio_names_what_a_task_cannot_hold(
+    run_ldnet, fake_pipeline, schema_json, monkeypatch
+):
+    span = {"start": 0, "end": 3, "text": "Ann", "score": 0.5}
+    monkeypatch.setattr(
+        type(fake_pipeline),
+        "__call__",
+        lambda self, texts, **options: [result("Ann", spans=[span]) for _ in texts],
+    )
+    code, out, err = run_ldnet("extract", "Ann", "--schema", schema_json, "--to", "label-studio")
+    assert (code, len(json.loads(out)), len(err)) == (0, 1, 1)
+    assert err[0].startswith("--to label-studio: 1 x ")

@@ -1,189 +1,48 @@
 """Scores of extraction: additive counts of structures, per task and label."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ldnet.processing.schema import Schema
-from ldnet.processing.schema_types import SINGULAR, did_you_mean, show, show_names
+from ldnet.train.answer_metrics import AnswerCounts, count_answers
+from ldnet.train.class_metrics import ClassScores, macro_f1
+from ldnet.train.metric_check import PredictionError, check_predicted
+from ldnet.train.metric_counts import PRF, bootstrap_interval
+from ldnet.train.metric_keys import TASK_TABLE, Asked, Key, compare_tasks, label_text
 
-CONFIDENCE = (2.5, 97.5)  # percentiles of the 95 % interval
+__all__ = [
+    "PRF",
+    "TASKS",
+    "AnswerCounts",
+    "ExtractionMetrics",
+    "PredictionError",
+    "bootstrap_interval",
+    "compare_record",
+    "count_record",
+    "count_tasks",
+    "mean_f1",
+    "scores_from_counts",
+    "scores_from_rows",
+]
 
-Pieces = tuple[tuple[int, int], ...]
-Key = tuple  # (label, ...): what makes two structures of a text equal
+Counts = PRF | AnswerCounts
 
-
-@dataclass(frozen=True)
-class PRF:
-    """Counts of one label or task; they add up, over texts as well as over shards.
-
-    Args:
-        tp: Structures found that are gold.
-        fp: Structures found that are not.
-        fn: Gold structures that were not found.
-    """
-
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-
-    def __add__(self, other: "PRF") -> "PRF":
-        return PRF(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
-
-    @property
-    def support(self) -> int:
-        """Gold structures."""
-        return self.tp + self.fn
-
-    @property
-    def precision(self) -> float | None:
-        """Share of what was found that is gold, 0-100; `None` if nothing was found."""
-        return _percent(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float | None:
-        """Share of gold that was found, 0-100; `None` if there is no gold."""
-        return _percent(self.tp, self.tp + self.fn)
-
-    @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall, 0-100; `None` if there is no gold and nothing found."""
-        return _percent(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """Scores and counts under their names."""
-        names = ("precision", "recall", "f1", "support", "tp", "fp", "fn")
-        return {name: getattr(self, name) for name in names}
-
-
-def _percent(part: int, whole: int) -> float | None:
-    return 100.0 * part / whole if whole else None
-
-
-def _pieces(mention: dict) -> Pieces:
-    """Where a mention is: all its fragments in text order, or its one extent."""
-    pieces = mention.get("fragments") or [(mention["start"], mention["end"])]
-    return tuple(sorted((int(start), int(end)) for start, end in pieces))
-
-
-def _ends(relation: dict, symmetric: set[str]) -> list[tuple[Pieces, str | None]]:
-    """Place and type of head and tail; in text order where the two may be swapped."""
-    ends = [(_pieces(mention), mention.get("type")) for mention in (relation["head"], relation["tail"])]
-    # The type decides only between two ends at one place.
-    return sorted(ends, key=lambda end: (end[0], end[1] or "")) if relation["type"] in symmetric else ends
-
-
-def _symmetric(schema: Schema) -> set[str]:
-    return {relation.name for relation in schema.relations if relation.symmetric}
-
-
-def entity_keys(gold: list[dict], predicted: list[dict], schema: Schema) -> tuple[set[Key], set[Key]]:
-    """Entities are equal if type and exact boundaries of all fragments are.
-
-    As in the CoNLL-2003 script and seqeval for flat mentions; `ldnet.md` §9.
-    """
-    return tuple({(entity["type"], _pieces(entity)) for entity in side} for side in (gold, predicted))
-
-
-def relation_keys(gold: list[dict], predicted: list[dict], schema: Schema) -> tuple[set[Key], set[Key]]:
-    """Relations are equal if type, head and tail (exact boundaries) are; symmetric ones in either direction.
-
-    "Boundaries" evaluation of Taillé et al. 2020, https://aclanthology.org/2020.emnlp-main.301.
-    """
-    symmetric = _symmetric(schema)
-    return tuple(
-        {(relation["type"], *(place for place, _ in _ends(relation, symmetric))) for relation in side}
-        for side in (gold, predicted)
-    )
-
-
-def strict_relation_keys(
-    gold: list[dict], predicted: list[dict], schema: Schema
-) -> tuple[set[Key], set[Key]]:
-    """Relations are equal if, beside `relation_keys`, the types of head and tail are.
-
-    "Strict" evaluation of Taillé et al. 2020. Where gold gives no type for an end, any type is right there.
-    """
-    symmetric = _symmetric(schema)
-    found = [[(item["type"], *_ends(item, symmetric)) for item in side] for side in (gold, predicted)]
-    untyped: dict[Key, set[int]] = defaultdict(set)
-    for key in found[0]:
-        untyped[_place(key)] |= {i for i in (1, 2) if key[i][1] is None}
-
-    def without_open_types(key: Key) -> Key:
-        open_ends = untyped.get(_place(key), ())
-        return (key[0], *((key[i][0], None if i in open_ends else key[i][1]) for i in (1, 2)))
-
-    return tuple({without_open_types(key) for key in side} for side in found)
-
-
-def _place(key: Key) -> Key:
-    return (key[0], key[1][0], key[2][0])
-
-
-@dataclass(frozen=True)
-class Task:
-    """One score of a data set.
-
-    Args:
-        name: Its name in results.
-        structure: The key of the record, and of the schema, that it reads.
-        keys: Gold and predicted structures of a text as two sets; the first of a key is its label.
-        needs: What else the schema has to ask for: without it the task would score what nobody asked.
-    """
-
-    name: str
-    structure: str
-    keys: Callable[[list[dict], list[dict], Schema], tuple[set[Key], set[Key]]]
-    needs: tuple[str, ...] = ()
-
-
-TASK_TABLE = (
-    Task("entities", "entities", entity_keys),
-    Task("relations", "relations", relation_keys),
-    Task("relations_strict", "relations", strict_relation_keys, needs=("entities",)),
-)
 TASKS = tuple(task.name for task in TASK_TABLE)
-
-
-def _scored_labels(gold: dict, task: Task, schema: Schema) -> set[str] | None:
-    """Labels of a task that are asked for and were annotated in a text; `None` if the task is not scored."""
-    asked = {item.name for item in getattr(schema, task.structure)}
-    if gold.get(task.structure) is None or not asked or not all(getattr(schema, key) for key in task.needs):
-        return None
-    annotated = (gold.get("labels") or {}).get(task.structure)
-    return asked if annotated is None else asked & set(annotated)
-
-
-def check_predicted(predicted: dict, schema: Schema) -> None:
-    """Refuse structures that nobody asked for: they come from a wrong label list, not from a weak model.
-
-    Args:
-        predicted: A result.
-        schema: What was asked.
-
-    Raises:
-        ValueError: If a predicted label is not in the schema.
-    """
-    for structure in dict.fromkeys(task.structure for task in TASK_TABLE):
-        known = [item.name for item in getattr(schema, structure)]
-        for item in predicted.get(structure) or ():
-            label = item["type"]
-            if label not in known:
-                where = predicted.get("id") or show(predicted.get("text"))
-                fix = f"{did_you_mean(label, known)} Score it with the schema that was asked."
-                raise ValueError(
-                    f"prediction for {where}: {SINGULAR[structure]} {show(label)} is not in the schema, "
-                    f"which has {show_names(known)}.{fix}"
-                )
-
-
-def _count(gold_keys: set[Key], predicted_keys: set[Key]) -> PRF:
-    tp = len(gold_keys & predicted_keys)
-    return PRF(tp, len(predicted_keys) - tp, len(gold_keys) - tp)
+COUNT_TYPES: dict[str, type[Counts]] = {task: PRF for task in TASKS} | {"answers": AnswerCounts}
+ROW_SHAPE = (len(TASKS), 3)
+# What the one score that selects a model is the mean of: of each group the first task that has support.
+PRIMARY = (
+    ("entities",),
+    ("relations",),
+    ("arguments", "triggers"),
+    ("hyper_relations", "hyper_triples"),
+    ("answers",),
+    ("classes",),
+    ("spans",),
+)
 
 
 def compare_record(gold: dict, predicted: dict, schema: Schema) -> Iterator[tuple[str, set[Key], set[Key]]]:
@@ -195,24 +54,20 @@ def compare_record(gold: dict, predicted: dict, schema: Schema) -> Iterator[tupl
         schema: What was asked.
 
     Yields:
-        The name of each scored task with its gold and its predicted structures.
+        The name of each scored task with its gold and its predicted structures; neither `answers`, whose
+        words count, nor a task that looks at a part of another one's structures.
 
     Raises:
-        ValueError: If a predicted label is not in the schema.
+        PredictionError: If predicted labels are not in the schema.
     """
-    check_predicted(predicted, schema)
-    for task in TASK_TABLE:
-        labels = _scored_labels(gold, task, schema)
-        if labels is None:
-            continue
-        sides = (
-            [item for item in record.get(task.structure) or () if item["type"] in labels]
-            for record in (gold, predicted)
-        )
-        yield task.name, *task.keys(*sides, schema)
+    asked = Asked(schema)
+    check_predicted(predicted, asked)
+    for task, *sides in compare_tasks(gold, predicted, asked):
+        if not task.subset:
+            yield task.name, *sides
 
 
-def count_record(gold: dict, predicted: dict, schema: Schema) -> dict[str, dict[str, PRF]]:
+def count_record(gold: dict, predicted: dict, schema: Schema) -> dict[str, dict[str, Counts]]:
     """Counts of one text.
 
     A structure counts once, however often it is listed. A task is not scored if its key is absent in gold or
@@ -224,18 +79,26 @@ def count_record(gold: dict, predicted: dict, schema: Schema) -> dict[str, dict[
         schema: What was asked.
 
     Returns:
-        For each scored task the counts of its labels; labels with nothing to count are left out.
+        For each scored task the counts of its labels (of `answers`: of answerable and unanswerable
+        questions); labels with nothing to count are left out.
 
     Raises:
-        ValueError: If a predicted label is not in the schema.
+        PredictionError: If predicted labels are not in the schema.
     """
-    counts = {}
-    for task, gold_keys, predicted_keys in compare_record(gold, predicted, schema):
+    return _count(gold, predicted, Asked(schema))
+
+
+def _count(gold: dict, predicted: dict, asked: Asked) -> dict[str, dict[str, Counts]]:
+    check_predicted(predicted, asked)
+    counts: dict[str, dict[str, Counts]] = {}
+    for task, *sides in compare_tasks(gold, predicted, asked):
         by_label: dict[str, tuple[set[Key], set[Key]]] = defaultdict(lambda: (set(), set()))
-        for side, keys in enumerate((gold_keys, predicted_keys)):
+        for side, keys in enumerate(sides):
             for key in keys:
-                by_label[key[0]][side].add(key)
-        counts[task] = {label: _count(*sides) for label, sides in sorted(by_label.items())}
+                by_label[label_text(key[0])][side].add(key)
+        counts[task.name] = {label: PRF.of_sets(*keys) for label, keys in sorted(by_label.items())}
+    if asked.scores(gold, "answers"):
+        counts["answers"] = count_answers(gold, predicted)
     return counts
 
 
@@ -248,62 +111,92 @@ def count_tasks(gold: dict, predicted: dict, schema: Schema) -> np.ndarray:
         schema: What was asked.
 
     Returns:
-        Array of shape `(num_tasks, 3)`: tp, fp and fn of each of `TASKS`; zeros where a task is not scored.
+        Array of integers of shape `(num_tasks, 3)`, a row for each of `TASKS`: tp, fp and fn, of `answers`
+        exact, overlap and questions (`AnswerCounts`); zeros where a task is not scored.
 
     Raises:
-        ValueError: If a predicted label is not in the schema.
+        PredictionError: If predicted labels are not in the schema.
     """
-    rows = np.zeros((len(TASKS), 3), dtype=np.int64)
-    for task, gold_keys, predicted_keys in compare_record(gold, predicted, schema):
-        counts = _count(gold_keys, predicted_keys)
-        rows[TASKS.index(task)] = counts.tp, counts.fp, counts.fn
+    rows = np.zeros(ROW_SHAPE, dtype=np.int64)
+    for task, by_label in count_record(gold, predicted, schema).items():
+        rows[TASKS.index(task)] = _total(task, by_label).row
     return rows
+
+
+def _total(task: str, by_label: dict[str, Counts]) -> Counts:
+    return sum(by_label.values(), COUNT_TYPES[task]())
+
+
+def _counts_of(counts: np.ndarray) -> dict[str, Counts]:
+    counts = np.asarray(counts)
+    if counts.shape != ROW_SHAPE:
+        raise ValueError(
+            f"counts: shape {counts.shape} is not {ROW_SHAPE}: three counts of each of {', '.join(TASKS)}"
+        )
+    rows = counts.astype(np.int64).tolist()
+    return {task: COUNT_TYPES[task](*row) for task, row in zip(TASKS, rows, strict=True)}
 
 
 def scores_from_counts(counts: np.ndarray) -> dict[str, float | None]:
     """Micro scores from added-up counts.
 
     Args:
-        counts: Array of shape `(num_tasks, 3)`: tp, fp, fn of each of `TASKS`.
+        counts: Array of shape `(num_tasks, 3)`: the sum of what `count_tasks` gives.
 
     Returns:
-        `<task>_precision`, `<task>_recall` and `<task>_f1`, 0-100; `None` where undefined.
+        `<task>_precision`, `<task>_recall` and `<task>_f1`, of answers `answers_exact_match` and
+        `answers_f1`, 0-100; `None` where undefined.
 
     Raises:
         ValueError: If the array has another shape.
     """
-    counts = np.asarray(counts)
-    if counts.shape != (len(TASKS), 3):
-        raise ValueError(f"counts: shape {counts.shape} is not {(len(TASKS), 3)}: tp, fp, fn of each task")
-    scores = {}
-    for task, row in zip(TASKS, counts.tolist(), strict=True):
-        total = PRF(*row)
-        scores |= {f"{task}_{name}": getattr(total, name) for name in ("precision", "recall", "f1")}
-    return scores
+    return {
+        f"{task}_{name}": value
+        for task, total in _counts_of(counts).items()
+        for name, value in total.scores().items()
+    }
 
 
-def bootstrap_interval(rows: np.ndarray, samples: int, seed: int) -> list[float] | None:
-    """95 % percentile interval of micro F1 over texts drawn with replacement.
+def mean_f1(counts: np.ndarray) -> float | None:
+    """The one score that selects a model: the mean F1 over the kinds of structure that have support.
 
-    Texts with equal counts are drawn together: one multinomial draw over the distinct rows is the same as
-    drawing texts, does not depend on their order, and is fast for any number of them.
+    These are entities, relations, arguments (triggers where no event has arguments), hyper-relations (their
+    triples where no fact has qualifiers), answers, classes and typeless spans.
 
     Args:
-        rows: Array of shape `(num_texts, 3)`: tp, fp, fn of each text.
-        samples: Number of draws.
-        seed: Of the random numbers.
+        counts: Array of shape `(num_tasks, 3)`: the sum of what `count_tasks` gives.
 
     Returns:
-        Lower and upper end, 0-100; `None` if F1 is undefined or no draw is asked for.
+        The mean, 0-100; `None` without any gold structure.
+
+    Raises:
+        ValueError: If the array has another shape.
     """
-    if samples < 1 or not rows.sum():
-        return None
-    distinct, times = np.unique(rows, axis=0, return_counts=True)  # (U, 3), (U,)
-    draws = np.random.default_rng(seed).multinomial(len(rows), times / len(rows), size=samples)  # (S, U)
-    tp, fp, fn = (draws @ distinct).T  # (S,) each
-    whole = 2 * tp + fp + fn
-    f1 = 200.0 * tp[whole > 0] / whole[whole > 0]  # draws of empty texts only have no F1
-    return [float(end) for end in np.percentile(f1, CONFIDENCE)] if len(f1) else None
+    totals = _counts_of(counts)
+    supported = (next((task for task in group if totals[task].support), None) for group in PRIMARY)
+    scores = [totals[task].f1 for task in supported if task is not None]
+    return float(np.mean(scores)) if scores else None
+
+
+def scores_from_rows(rows: np.ndarray) -> dict[str, float]:
+    """Micro scores of every task from the rows of texts.
+
+    Args:
+        rows: Array of shape `(texts, tasks * 3)`: of each text what `count_tasks` gives, flat.
+
+    Returns:
+        As `scores_from_counts`, without what is undefined, and `f1`: their `mean_f1`, 0 where undefined.
+
+    Raises:
+        ValueError: If the rows have another width.
+    """
+    rows = np.asarray(rows)
+    width = ROW_SHAPE[0] * ROW_SHAPE[1]
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"rows: shape {rows.shape} is not (texts, {width}): three counts of each task")
+    counts = rows.sum(0).reshape(ROW_SHAPE)
+    scores = {name: value for name, value in scores_from_counts(counts).items() if value is not None}
+    return scores | {"f1": mean_f1(counts) or 0.0}
 
 
 class ExtractionMetrics:
@@ -316,8 +209,10 @@ class ExtractionMetrics:
     def __init__(self, schema: Schema):
         self.schema = schema
         self.texts = 0
-        self._labels: dict[str, dict[str, PRF]] = {}
+        self._asked = Asked(schema)
+        self._labels: dict[str, dict[str, Counts]] = {}
         self._rows: dict[str, list[tuple[int, int, int]]] = {}
+        self._classes: dict[str, ClassScores] = {}
 
     def add(self, gold: dict, predicted: dict) -> None:
         """Count a text.
@@ -327,19 +222,25 @@ class ExtractionMetrics:
             predicted: A result for its text.
 
         Raises:
-            ValueError: If a predicted label is not in the schema; nothing is counted then.
+            PredictionError: If predicted labels are not in the schema; nothing is counted then.
         """
-        counts = count_record(gold, predicted, self.schema)
+        counts = _count(gold, predicted, self._asked)
         self.texts += 1
         for task, by_label in counts.items():
-            total = sum(by_label.values(), PRF())
-            self._rows.setdefault(task, []).append((total.tp, total.fp, total.fn))
+            self._rows.setdefault(task, []).append(_total(task, by_label).row)
             self._add_labels(task, by_label)
+        for name, *sides in self._asked.class_sides(gold, predicted):
+            self._class_scores(name).add(*sides)
 
-    def _add_labels(self, task: str, by_label: dict[str, PRF]) -> None:
-        known = self._labels.setdefault(task, {})
+    def _class_scores(self, name: str) -> ClassScores:
+        if name not in self._classes:
+            self._classes[name] = ClassScores(self._asked.items["classes"][name].multi_label)
+        return self._classes[name]
+
+    def _add_labels(self, task: str, by_label: dict[str, Counts]) -> None:
+        known, none = self._labels.setdefault(task, {}), COUNT_TYPES[task]()
         for label, counts in by_label.items():
-            known[label] = known.get(label, PRF()) + counts
+            known[label] = known.get(label, none) + counts
 
     def merge(self, other: "ExtractionMetrics") -> None:
         """Add the texts of another shard.
@@ -356,9 +257,11 @@ class ExtractionMetrics:
         for task, rows in other._rows.items():
             self._rows.setdefault(task, []).extend(rows)
             self._add_labels(task, other._labels[task])
+        for name, scores in other._classes.items():
+            self._class_scores(name).merge(scores)
 
     def to_dict(self, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
-        """Scores of all tasks that were scored in at least one text.
+        """Scores of all tasks that were scored in at least one text (`docs/metrics.md` says what each is).
 
         Args:
             bootstrap: Draws for the interval; 0 = no interval.
@@ -367,16 +270,28 @@ class ExtractionMetrics:
         Returns:
             `{"tasks": {task: {"precision", "recall", "f1", "support", "tp", "fp", "fn", "interval",
             "macro_f1", "labels": {label: ...}}}, "texts": n}`: scores 0-100, micro; `None` where undefined.
-            `macro_f1` is the mean over labels that have gold or predictions (as in scikit-learn).
+            `macro_f1` is the mean over labels that have gold or predictions (as in scikit-learn). `answers`
+            has `exact_match`, `f1`, `support`, `interval` and as labels answerable and unanswerable
+            questions. `classes` has also `by_task`: what `ClassScores.to_dict` gives of each class task.
         """
-        tasks = {}
-        for task in (task for task in TASKS if task in self._rows):
-            labels = self._labels[task]
-            rows = np.array(self._rows[task], dtype=np.int64).reshape(-1, 3)
-            per_label = [counts.f1 for counts in labels.values() if counts.f1 is not None]
-            tasks[task] = sum(labels.values(), PRF()).to_dict() | {
-                "interval": bootstrap_interval(rows, bootstrap, seed),
-                "macro_f1": float(np.mean(per_label)) if per_label else None,
-                "labels": {label: labels[label].to_dict() for label in sorted(labels)},
+        tasks = {task: self._report(task, bootstrap, seed) for task in TASKS if self._is_shown(task)}
+        if "classes" in tasks:
+            names = [name for name in self._asked.classes if name in self._classes]
+            tasks["classes"]["by_task"] = {
+                name: self._classes[name].to_dict(bootstrap, seed) for name in names
             }
         return {"tasks": tasks, "texts": self.texts}
+
+    def _is_shown(self, task: str) -> bool:
+        """Whether a task was scored; one that looks at a part of another task also needs such structures."""
+        subset = next(row.subset for row in TASK_TABLE if row.name == task)
+        return task in self._rows and bool(self._labels[task] or not subset)
+
+    def _report(self, task: str, bootstrap: int, seed: int) -> dict[str, Any]:
+        labels = self._labels[task]
+        rows = np.array(self._rows[task], dtype=np.int64).reshape(-1, 3)
+        report = _total(task, labels).to_dict()
+        report["interval"] = bootstrap_interval(rows, bootstrap, seed, COUNT_TYPES[task])
+        if COUNT_TYPES[task] is PRF:
+            report["macro_f1"] = macro_f1(labels.values())
+        return report | {"labels": {label: labels[label].to_dict() for label in sorted(labels)}}

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,12 @@ UNDEFINED = "-"
 # JSON lets these stand in a string, but str.splitlines and others take them for the end of a line.
 LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
 SCORES = ("support", "precision", "recall", "f1", "interval")
+OTHER_SCORES = {
+    "macro_f1": "macro",
+    "exact_match": "exact match",
+    "accuracy": "accuracy",
+    "matthews": "Matthews",
+}
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -153,20 +159,30 @@ def scores_table(report: dict[str, Any]) -> Table:
         report: What `ExtractionMetrics.to_dict` gives.
 
     Returns:
-        The table: of every task its micro scores, its macro F1 and its labels.
+        The table: of every task its micro scores, its other scores (macro F1, exact match, accuracy, Matthews
+        correlation) with their name in the row and their value under F1, its class tasks and its labels.
     """
     table = Table()
     table.add_column("task / label", overflow="fold")
     for name in ("support", "P", "R", "F1", "95 % of F1"):
         table.add_column(name, justify="right", no_wrap=True)
     for task, scores in report["tasks"].items():
-        table.add_row(Text(task), *(format_score(scores[name]) for name in SCORES), style="bold")
-        table.add_row("  macro", "", "", "", format_score(scores["macro_f1"]), "")
-        for label, own in scores["labels"].items():
-            cells = [format_score(own.get(name)) for name in SCORES[:-1]]
-            table.add_row(Text(f"  {printable(label)}"), *cells, "")
+        for name, own in _score_rows(task, scores):
+            cells = [format_score(own[key]) if key in own else "" for key in SCORES]
+            table.add_row(Text(printable(name)), *cells, style="bold" if own is scores else None)
         table.add_section()
     return table
+
+
+def _score_rows(name: str, scores: dict[str, Any], indent: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and scores of the rows of a task, and of the class tasks and labels in it."""
+    yield f"{indent}{name}", scores
+    for key, words in OTHER_SCORES.items():
+        # A macro F1 of nothing is `-` like F1 itself; a correlation that makes no sense is left out.
+        if key in scores and (key == "macro_f1" or scores[key] is not None):
+            yield f"{indent}  {words}", {"f1": scores[key]}
+    for part, own in (*scores.get("by_task", {}).items(), *scores.get("labels", {}).items()):
+        yield from _score_rows(part, own, indent + "  ")
 
 
 def _mention(mention: dict) -> str:
@@ -179,6 +195,32 @@ def _place(mention: dict) -> str:
     return ", ".join(f"{start}-{end}" for start, end in pieces)
 
 
+def _found_rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str, str, float]]:
+    """Kind, type, words, characters and score of everything in a result; parts follow what they belong to."""
+    for entity in result.get("entities") or ():
+        yield "entity", entity["type"], one_line(entity["text"]), _place(entity), entity["score"]
+    for kind in ("relation", "hyper_relation"):
+        for relation in result.get(f"{kind}s") or ():
+            head, tail = relation["head"], relation["tail"]
+            words, place = f"{_mention(head)} → {_mention(tail)}", f"{_place(head)} → {_place(tail)}"
+            yield kind.replace("_", "-"), relation["type"], words, place, relation["score"]
+            yield from _part_rows("qualifier", "type", relation.get("qualifiers") or ())
+    for event in result.get("events") or ():
+        trigger = event["trigger"]
+        yield "event", event["type"], one_line(trigger["text"]), _place(trigger), event["score"]
+        yield from _part_rows("argument", "role", event["arguments"])
+    for task, labels in (result.get("classes") or {}).items():
+        yield from (("class", f"{task}: {label['label']}", "", "", label["score"]) for label in labels)
+    for kind in ("answer", "span"):
+        for found in result.get(f"{kind}s") or ():
+            yield kind, "", one_line(found["text"]), _place(found), found["score"]
+
+
+def _part_rows(kind: str, name: str, parts: Iterable[dict]) -> Iterator[tuple[str, str, str, str, float]]:
+    for part in parts:
+        yield f"  {kind}", part[name], one_line(part["text"]), _place(part), part["score"]
+
+
 def result_table(result: dict[str, Any]) -> Group:
     """One text's result for a reader.
 
@@ -186,21 +228,14 @@ def result_table(result: dict[str, Any]) -> Group:
         result: A result of the pipeline.
 
     Returns:
-        The text, and a table of what was found in it.
+        The text, its question if there is one, and a table of what was found in it.
     """
-    text = Text(printable(result["text"]), style="bold")
-    rows = [
-        ("entity", entity["type"], one_line(entity["text"]), _place(entity), entity["score"])
-        for entity in result.get("entities") or ()
-    ]
-    for relation in result.get("relations") or ():
-        head, tail = relation["head"], relation["tail"]
-        words = f"{_mention(head)} → {_mention(tail)}"
-        rows.append(
-            ("relation", relation["type"], words, f"{_place(head)} → {_place(tail)}", relation["score"])
-        )
+    text = [Text(printable(result["text"]), style="bold")]
+    if result.get("question") is not None:
+        text.append(Text(printable(result["question"]), style="italic"))
+    rows = list(_found_rows(result))
     if not rows:
-        return Group(text, Text("  nothing found"))
+        return Group(*text, Text("  no answer" if result.get("answers") == [] else "  nothing found"))
     table = Table()
     for name in ("", "type", "text", "characters"):
         table.add_column(name, overflow="fold")
@@ -208,4 +243,4 @@ def result_table(result: dict[str, Any]) -> Group:
     for kind, label, words, place, score in rows:
         table.add_row(kind, Text(printable(label)), Text(words), place, f"{score:.2f}")
     cut = "  more links were found than could be followed; the result is not complete"
-    return Group(text, table, *([Text(cut)] if result.get("truncated") else []))
+    return Group(*text, table, *([Text(cut)] if result.get("truncated") else []))

@@ -8,6 +8,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from result_examples import FULL
+from rich.console import Console
 
 from ldnet.processing.schema import Schema
 from ldnet.train.metrics import ExtractionMetrics
@@ -158,6 +160,33 @@ def test_scores_table_shows_micro_macro_labels_and_interval(monkeypatch):
     assert cells["place"] == ["1", "-", "0.00", "0.00", ""]
 
 
+def test_scores_table_of_classes_and_answers_names_their_own_scores(monkeypatch):
+    schema = Schema.from_any({"classes": {"topic": ["[a]", "b"]}, "question": "?"})
+    metrics = ExtractionMetrics(schema)
+    gold = {"text": "Ann met", "classes": {"topic": ["[a]"]}, "answers": [{"start": 0, "end": 3}]}
+    metrics.add(gold, {"classes": {"topic": ["[a]"]}, "answers": [{"start": 0, "end": 7}]})
+    metrics.add(gold | {"classes": {"topic": ["b"]}}, {"classes": {"topic": ["[a]"]}, "answers": []})
+    metrics.add(gold | {"classes": {"topic": ["b"]}, "answers": []}, {"classes": {"topic": ["b"]}})
+    screen = shown(scores_table(metrics.to_dict(bootstrap=0)), monkeypatch)
+    lines = [line.split("│")[1:-1] for line in screen.splitlines() if "│" in line]
+    assert [(row[0][1:].rstrip(), *(cell.strip() for cell in row[1:])) for row in lines] == [
+        ("answers", "3", "", "", "55.56", "-"),
+        ("  exact match", "", "", "", "33.33", ""),
+        ("  answerable", "2", "", "", "33.33", ""),
+        ("    exact match", "", "", "", "0.00", ""),
+        ("  unanswerable", "1", "", "", "100.00", ""),
+        ("    exact match", "", "", "", "100.00", ""),
+        ("classes", "3", "66.67", "66.67", "66.67", "-"),
+        ("  macro", "", "", "", "66.67", ""),
+        ("  topic", "3", "66.67", "66.67", "66.67", "-"),
+        ("    macro", "", "", "", "66.67", ""),
+        ("    accuracy", "", "", "", "66.67", ""),
+        ("    Matthews", "", "", "", "50.00", ""),
+        ("  topic: [a]", "1", "50.00", "100.00", "66.67", ""),
+        ("  topic: b", "2", "100.00", "50.00", "66.67", ""),
+    ]
+
+
 def test_result_table_shows_mentions_relations_and_no_markup(monkeypatch):
     ann = {"type": "[b]person", "start": 0, "end": 3, "text": "Ann", "score": 0.91}
     pair = {"start": 4, "end": 9, "fragments": [[4, 5], [7, 9]], "type": None, "text": "B :ok:", "score": 0.7}
@@ -175,6 +204,31 @@ def test_result_table_shows_mentions_relations_and_no_markup(monkeypatch):
     assert "0-3 → 4-5, 7-9" in row
     assert "0.50" in row
     assert "not complete" in screen
+
+
+def test_result_table_shows_events_facts_classes_answers_and_spans():
+    screen = io.StringIO()
+    Console(file=screen, width=140).print(result_table(FULL))
+    lines = screen.getvalue().splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    assert rows[4:] == [
+        ["relation", "works for", "Ann Lee (person) → Acme (organization)", "0-7 → 11-15", "0.75"],
+        ["hyper-relation", "employer", "Acme (organization) → said", "11-15 → 16-20", "0.65"],
+        ["qualifier", "place", "arms", "36-40", "0.60"],
+        ["event", "statement", "said", "16-20", "0.55"],
+        ["argument", "speaker", "Ann Lee", "0-7", "0.45"],
+        ["argument", "topic", "arms", "36-40", "0.60"],
+        ["class", "tone: neutral", "", "", "0.85"],
+        ["answer", "", "Ann Lee", "0-7", "0.95"],
+        ["span", "", "<b>pain</b>", "21-32", "0.35"],
+    ]
+    assert lines[1] == "Who spoke?"
+
+
+def test_result_table_of_an_unanswered_question_says_so(monkeypatch):
+    result = {"text": "Hm.", "question": "Why?", "answers": [], "truncated": False}
+    screen = shown(result_table(result), monkeypatch)
+    assert [line.strip() for line in screen.splitlines()] == ["Hm.", "Why?", "no answer"]
 
 
 def test_result_table_of_nothing_says_so(monkeypatch):

@@ -3,6 +3,9 @@ import os
 
 import pytest
 
+from ldnet.processing.schema import Schema
+from ldnet.train.commands.evaluate import out_of_reach, score
+
 
 @pytest.fixture
 def data(write_lines, ann_and_bob):
@@ -15,12 +18,12 @@ def test_evaluate_prints_a_table_and_writes_json(run_ldnet, fake_pipeline, data,
     code, out, err = run_ldnet("evaluate", "--data", data, "--schema", schema_json, "--json", target)
     assert (code, err) == (0, [])
     report = json.loads(target.read_text())
-    assert {key: report[key] for key in ("texts", "model", "data", "too_long")} == {
+    assert {key: report[key] for key in ("texts", "model", "data")} == {
         "texts": 2,
         "model": "ldnet-minilm",
         "data": str(data),
-        "too_long": 0,
     }
+    assert "errors" not in report
     entities = report["tasks"]["entities"]  # Ann and Bob are right, He is not
     assert {key: entities[key] for key in ("tp", "fp", "fn", "support")} == {
         "tp": 2,
@@ -54,17 +57,74 @@ def test_evaluate_uses_the_schema_beside_the_data(run_ldnet, fake_pipeline, data
     assert [label.name for label in fake_pipeline.options["schema"].labels] == ["person", "place", "knows"]
 
 
-def test_evaluate_counts_texts_that_are_too_long_as_missed(
-    run_ldnet, fake_pipeline, write_lines, ann_and_bob, tmp_path
+def test_evaluate_asks_a_records_own_question_where_the_schema_asks_one():
+    seen = []
+
+    def pipe(inputs, schema):
+        for item in inputs:
+            seen.append(item)
+            yield {"answers": []}
+
+    records = [{"text": "a", "question": "who?", "answers": []}, {"text": "b", "entities": []}]
+    metrics = score(records, Schema.from_any({"question": "?"}), pipe)
+    assert seen == [{"text": "a", "question": "who?"}, "b"]
+    assert metrics.to_dict()["tasks"]["answers"]["exact_match"] == 100.0
+    seen.clear()
+    score(records, Schema.from_any(["person"]), pipe)
+    assert seen == ["a", "b"]
+
+
+@pytest.fixture
+def with_tokens(fake_pipeline, tiny_processor):
+    """A fake pipeline whose processor really tokenises: errors are told from what no token can express."""
+    fake_pipeline.processor = tiny_processor
+    return fake_pipeline
+
+
+def test_evaluate_errors_are_counted_shown_and_written_as_a_page(
+    run_ldnet, with_tokens, write_lines, ann_and_bob, schema_json, tmp_path
 ):
-    long = {"id": "long-1", "text": "Ann " * 9, "entities": [{"type": "person", "start": 0, "end": 3}]}
-    path = write_lines("dev.jsonl", [long, ann_and_bob])
-    code, _, err = run_ldnet("evaluate", "--data", path, "--json", tmp_path / "x.json")
-    assert code == 0
-    assert err == [f"{path}: 1 texts are too long for the model ('long-1' first) and count as missed"]
-    report = json.loads((tmp_path / "x.json").read_text())
-    assert (report["texts"], report["too_long"]) == (2, 1)
-    assert {key: report["tasks"]["entities"][key] for key in ("tp", "fn")} == {"tp": 2, "fn": 1}
+    inside = {"id": "i-1", "text": "organization", "entities": [{"type": "person", "start": 1, "end": 12}]}
+    longer = {"text": "<b> Ann Ray", "entities": [{"type": "person", "start": 4, "end": 11}]}
+    path = write_lines("dev.jsonl", [ann_and_bob, inside, longer])
+    page, scores = tmp_path / "errors.html", tmp_path / "scores.json"
+    options = ["--schema", schema_json, "--errors", page, "--json", scores]
+    code, out, err = run_ldnet("evaluate", "--data", path, *options)
+    assert (code, err) == (0, [])
+    errors = json.loads(scores.read_text())["errors"]
+    assert errors["entities"] == {
+        "correct": 2,
+        "wrong boundary": 1,  # Ann for Ann Ray
+        "wrong label": 0,
+        "both wrong": 0,
+        "missed": 0,
+        "spurious": 2,  # He, Ray
+        "out of reach": 1,  # inside a token
+    }
+    assert errors["relations"]["correct"] == 1
+    row = next(line for line in out.splitlines() if "wrong boundary" in line)
+    assert row.split("│")[2].strip() == "1"
+    html = page.read_text()
+    assert "3 of 3 texts have errors." in html
+    assert "<h2>a-1</h2>" in html
+    assert "<h2>record 2</h2>" in html
+    assert "&lt;b&gt;" in html
+
+
+def test_gold_that_no_window_holds_is_out_of_reach(tiny_processor):
+    text = "of " * 40
+    ends = [{"start": 0, "end": 2}, {"start": 117, "end": 119}]
+    record = {
+        "text": text,
+        "entities": [{"type": "person", **end} for end in ends],
+        "relations": [{"type": "knows", "head": ends[0], "tail": ends[1]}],
+    }
+    schema = Schema.from_any({"entities": ["person"], "relations": ["knows"]})
+    tiny_processor.window_length = 20
+    assert out_of_reach(record, schema, tiny_processor) == set()
+    long = record | {"text": text * 20}  # does not fit as a whole
+    lost = out_of_reach(long, schema, tiny_processor, in_windows=True)
+    assert [task for task, _ in lost] == ["relations"]
 
 
 def test_evaluate_wrong_records_are_all_reported_before_a_model_is_loaded(
@@ -87,7 +147,9 @@ def test_evaluate_wrong_records_are_all_reported_before_a_model_is_loaded(
     ("options", "message"),
     [
         (["--json", "missing/x.json"], "its folder does not exist"),
-        (["--schema", '{"classes": {"topic": ["a"]}}'], "classes"),
+        (["--errors", "missing/x.html"], "its folder does not exist"),
+        (["--errors", "x.out", "--json", "x.out"], "--errors and --json: both are x.out"),
+        (["--schema", '{"classes": {"topic": []}}'], "'topic' has no labels"),
         (["--schema", "nowhere.json"], "nowhere.json"),
     ],
 )

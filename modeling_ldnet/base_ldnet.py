@@ -28,8 +28,8 @@ class LDNetPreTrainedModel(RemoteCodeMixin, PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = True
-    _no_split_modules = ["LinkHead", "RelevanceHead"]
-    _keep_in_fp32_modules_strict = {"link_head", "relevance_head"}
+    _no_split_modules = ["LinkHead", "RelevanceHead", "ConfirmationHead"]
+    _keep_in_fp32_modules_strict = {"link_head", "relevance_head", "confirmation_head"}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

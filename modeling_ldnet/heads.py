@@ -200,22 +200,26 @@ def apply_gate(scores: Tensor, gate: Tensor, label_drop: str) -> Tensor:
     return (log_probs - torch.log(-torch.expm1(log_probs))).to(scores.dtype)
 
 
-def gate_scores(scores: LinkScores, gates: Gates, label_drop: str, close_by_marker: bool) -> LinkScores:
-    """Gate every link kind (eq. 16); see `apply_gate`.
+def gate_scores(
+    scores: LinkScores, gates: Gates, label_drop: str, close_by_marker: bool, is_class: Tensor
+) -> LinkScores:
+    """Gate every link kind (eq. 16); see `apply_gate`. Links of classes are between markers: never gated.
 
     Args:
         scores: Dense link logits.
         gates: Relevance logits.
         label_drop: The form of the gate.
         close_by_marker: Whether TA[end, label] is gated by its column (the marker) or by its row (the token).
+        is_class (`torch.BoolTensor` of shape `(M,)`): True for class labels.
 
     Returns:
         Gated logits, same shapes.
     """
     close = gates.close[:, :, None] if close_by_marker else gates.close[:, None, :]
+    of_class = is_class[:, None]
     return LinkScores(
-        open=apply_gate(scores.open, gates.open[:, None, :], label_drop),
-        close=apply_gate(scores.close, close, label_drop),
+        open=torch.where(of_class, scores.open, apply_gate(scores.open, gates.open[:, None, :], label_drop)),
+        close=torch.where(of_class, scores.close, apply_gate(scores.close, close, label_drop)),
         inside=apply_gate(scores.inside, gates.inside[:, None, :], label_drop),
         next=apply_gate(scores.next, gates.next[:, None, :], label_drop),
     )

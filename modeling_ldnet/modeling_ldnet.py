@@ -5,49 +5,24 @@ block,
 H encoder width, D head size.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
-from transformers.utils import ModelOutput
 
 from ldnet.base_ldnet import LDNetPreTrainedModel, pooler_kwargs
 from ldnet.configuration_ldnet import LDNetConfig
+from ldnet.confirmation import Candidates, ConfirmationHead, confirmation_loss
 from ldnet.heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead, dense_scores, gate_scores
 from ldnet.losses import LinkTargets, link_loss, relevance_loss, relevance_targets
-from ldnet.pruning import LoopShape, SparseLinks, sparse_links
+from ldnet.output_ldnet import LDNetOutput
+from ldnet.pruning import LoopShape, sparse_links
 from ldnet.schema_attention import PrefixCache, SchemaStates, prefix_implementation
 
 NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
-RELATION_KIND = 1
+CLASS_KIND = 2
 NUM_CASES = 5  # none, lower, Title, UPPER, MiXed
-
-
-@dataclass
-class LDNetOutput(ModelOutput):
-    """What `LDNetModel` returns.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`): Link loss plus weighted relevance loss; with `labels` only.
-        link_loss (`torch.FloatTensor` of shape `()`): L_MR (eq. 12-14), mean over the texts.
-        relevance_loss (`torch.FloatTensor` of shape `()`): L_LD (eq. 17) before its weight, mean over the
-        texts. links (`SparseLinks`): Links above the threshold, as index lists and log-odds; without `labels`
-        only. link_logits (`LinkScores`): Dense gated log-odds `(B, M, L)`, `(B, M, L)`, `(B, L, L)`, `(B, L,
-        L)`;
-            with `return_logits` only.
-        relevance_logits (`Gates`): Log-odds of relevance, `(B, L)` (or `(B, M)`) a kind; with `return_logits`
-        only.
-        last_hidden_state (`torch.FloatTensor` of shape `(B, L, H)`): Token states; with `return_logits` only.
-    """
-
-    loss: torch.FloatTensor | None = None
-    link_loss: torch.FloatTensor | None = None
-    relevance_loss: torch.FloatTensor | None = None
-    links: SparseLinks | None = None
-    link_logits: LinkScores | None = None
-    relevance_logits: Gates | None = None
-    last_hidden_state: torch.FloatTensor | None = None
 
 
 class LDNetModel(LDNetPreTrainedModel):
@@ -64,6 +39,10 @@ class LDNetModel(LDNetPreTrainedModel):
             self.case_embedding = nn.Embedding(NUM_CASES, encoder_config.hidden_size, padding_idx=0)
         self.link_head = LinkHead(config)
         self.relevance_head = RelevanceHead(config)
+        if config.confirm_loops:
+            self.confirmation_head = ConfirmationHead(config)
+        # Links of a training batch -> further candidates; `LDNetTrainer` sets it.
+        self.propose_loops: Callable[..., tuple[Candidates, Tensor]] | None = None
         self.post_init()
 
     @classmethod
@@ -101,6 +80,7 @@ class LDNetModel(LDNetPreTrainedModel):
         schema_blocks: Tensor,
         schema_markers: Tensor,
         schema_kinds: Tensor,
+        schema_mentions: Tensor,
     ) -> SchemaStates:
         """Encode label blocks once; the result serves every text (prefix attention).
 
@@ -110,6 +90,7 @@ class LDNetModel(LDNetPreTrainedModel):
             schema_blocks (`torch.LongTensor` of shape `(blocks, N)`): Label of each token, -1 for none.
             schema_markers (`torch.LongTensor` of shape `(M, 2)`): Row and column of each label's marker.
             schema_kinds (`torch.LongTensor` of shape `(M,)`): Kind of each label.
+            schema_mentions (`torch.LongTensor` of shape `()`): Mentions of the longest loop (3: qualifiers).
 
         Returns:
             States of the labels, to be given to `forward` as `schema_states`.
@@ -120,9 +101,8 @@ class LDNetModel(LDNetPreTrainedModel):
         ).last_hidden_state
         with torch.autocast(hidden.device.type, enabled=False):
             states = self._label_states(hidden.float(), schema_blocks, schema_markers, schema_kinds)
-            return SchemaStates(
-                states, schema_kinds, cache.for_reading(), self.link_head.project_labels(states)
-            )
+            projected = self.link_head.project_labels(states)
+        return SchemaStates(states, schema_kinds, int(schema_mentions), cache.for_reading(), projected)
 
     def _label_states(self, hidden: Tensor, blocks: Tensor, markers: Tensor, kinds: Tensor) -> Tensor:
         """Label states from prompt states `(..., N, H)`: the mean of a block or its marker's state."""
@@ -200,6 +180,7 @@ class LDNetModel(LDNetPreTrainedModel):
         schema_blocks: Tensor | None = None,
         schema_markers: Tensor | None = None,
         schema_kinds: Tensor | None = None,
+        schema_mentions: Tensor | None = None,
         schema_states: SchemaStates | None = None,
         labels: Tensor | None = None,
         open_links: Tensor | None = None,
@@ -209,6 +190,10 @@ class LDNetModel(LDNetPreTrainedModel):
         annotated: Tensor | None = None,
         supervision: Tensor | None = None,
         partial: Tensor | None = None,
+        candidate_text: Tensor | None = None,
+        candidate_label: Tensor | None = None,
+        candidate_pieces: Tensor | None = None,
+        candidate_gold: Tensor | None = None,
         threshold: float | None = None,
         return_logits: bool = False,
         num_items_in_batch: Tensor | int | None = None,
@@ -227,7 +212,8 @@ class LDNetModel(LDNetPreTrainedModel):
             schema_blocks: Label of each schema token, -1 for none.
             schema_markers: Row and column of each label's marker, `(M, 2)`.
             schema_kinds: Kind of each label, `(M,)`.
-            schema_states: What `encode_schema` returned, instead of the five tensors before (prefix only).
+            schema_mentions: Mentions of the longest loop, `()`.
+            schema_states: What `encode_schema` returned, instead of the six tensors before (prefix only).
             labels (`torch.LongTensor` of shape `(B,)`): 1 for a supervised text, -100 for one to leave out.
                 Asks for the loss, which needs the seven fields of `LinkTargets` that follow.
             open_links: See `LinkTargets`.
@@ -237,6 +223,10 @@ class LDNetModel(LDNetPreTrainedModel):
             annotated: `label_mask` of `LinkTargets`.
             supervision: See `LinkTargets`.
             partial: See `LinkTargets`.
+            candidate_text: See `Candidates`; loops to learn confirmation from, with `confirm_loops`.
+            candidate_label: See `Candidates`.
+            candidate_pieces: See `Candidates`.
+            candidate_gold (`torch.BoolTensor` of shape `(n,)`): Whether each candidate is a structure.
             threshold: Probability above which links are returned; the configuration's by default.
             return_logits: Also return the dense matrices.
             num_items_in_batch: Texts in all micro-batches of an optimiser step: the loss is the sum divided
@@ -255,44 +245,63 @@ class LDNetModel(LDNetPreTrainedModel):
             "schema_blocks": schema_blocks,
             "schema_markers": schema_markers,
             "schema_kinds": schema_kinds,
+            "schema_mentions": schema_mentions,
         }
         text_states, label_states, projected = self._encode(
             input_ids, attention_mask, case_ids, schema, schema_states
         )
-        kinds = schema_kinds if schema_states is None else schema_states.kinds
+        if schema_states is not None:
+            schema_kinds, schema_mentions = schema_states.kinds, schema_states.mentions
+        is_class = schema_kinds == CLASS_KIND
         targets = None
         if labels is not None:
             targets = LinkTargets(
-                open_links, close_links, inside_links, next_links, annotated, token_mask, supervision, partial
-            )
+                open_links, close_links, inside_links, next_links,
+                annotated, is_class, token_mask, supervision, partial,
+            )  # fmt: skip
         # Sums over thousands of cells and close decisions: the heads stay in float32 under autocast.
         with torch.autocast(text_states.device.type, enabled=False):
             queries = self.link_head(text_states, projected)
             gates = self.relevance_head(text_states, label_states)
             output = LDNetOutput()
+            if self.config.confirm_loops:
+                output.loop_states = self.confirmation_head(text_states, label_states)
             if targets is not None:
                 self._add_loss(output, queries, gates, targets, labels, num_items_in_batch)
+                if self.config.confirm_loops and candidate_text is not None:
+                    candidates = Candidates(candidate_text, candidate_label, candidate_pieces)
+                    own = candidates, candidate_gold
+                    if self.propose_loops is not None:
+                        shape = self.loop_shape(is_class, int(schema_mentions))
+                        with torch.no_grad():
+                            links = sparse_links(queries, gates, token_mask, shape)
+                        own = self.propose_loops(links, schema_kinds, shape.mentions, annotated, *own)
+                    counted = (labels != -100).float()
+                    self._add_confirmation_loss(output, own, counted, num_items_in_batch)
             else:
                 self._check_finite(queries, gates, attention_mask)
-                output.links = sparse_links(queries, gates, token_mask, self.loop_shape(kinds, threshold))
+                shape = self.loop_shape(is_class, int(schema_mentions), threshold)
+                output.links = sparse_links(queries, gates, token_mask, shape)
             if return_logits:
-                output.link_logits = self._gated(queries, gates)
+                output.link_logits = self._gated(queries, gates, is_class)
                 output.relevance_logits = gates
                 output.last_hidden_state = text_states
         return output
 
-    def loop_shape(self, kinds: Tensor, threshold: float | None = None) -> LoopShape:
+    def loop_shape(self, is_class: Tensor, mentions: int, threshold: float | None = None) -> LoopShape:
         """How loops run under this configuration.
 
         Args:
-            kinds (`torch.LongTensor` of shape `(M,)`): Kinds of the labels.
+            is_class (`torch.BoolTensor` of shape `(M,)`): True for class labels.
+            mentions: Mentions of the longest loop.
             threshold: Probability above which links are kept; the configuration's by default.
 
         Returns:
             The shape that `sparse_links` and `dense_links` take.
         """
         return LoopShape(
-            has_pairs=bool((kinds == RELATION_KIND).any()),
+            is_class=is_class,
+            mentions=mentions,
             max_fragments=self.config.max_fragments,
             fragment_links=self.config.fragment_links,
             threshold=self.config.threshold if threshold is None else threshold,
@@ -300,10 +309,9 @@ class LDNetModel(LDNetPreTrainedModel):
             close_by_marker=self.relevance_head.gates_markers,
         )
 
-    def _gated(self, queries: LinkQueries, gates: Gates) -> LinkScores:
-        return gate_scores(
-            dense_scores(queries), gates, self.config.label_drop, self.relevance_head.gates_markers
-        )
+    def _gated(self, queries: LinkQueries, gates: Gates, is_class: Tensor) -> LinkScores:
+        by_marker = self.relevance_head.gates_markers
+        return gate_scores(dense_scores(queries), gates, self.config.label_drop, by_marker, is_class)
 
     def _check_finite(self, queries: LinkQueries, gates: Gates, attention_mask: Tensor) -> None:
         of_label, of_token = (
@@ -335,7 +343,8 @@ class LDNetModel(LDNetPreTrainedModel):
         """Write loss (eq. 12-14 and 17) into the output."""
         config, by_marker = self.config, self.relevance_head.gates_markers
         # "joint" trains the gated logit; the other forms train score and relevance side by side (eq. 18).
-        scores = self._gated(queries, gates) if config.label_drop == "joint" else dense_scores(queries)
+        joint = config.label_drop == "joint"
+        scores = self._gated(queries, gates, targets.is_class) if joint else dense_scores(queries)
         counted = (labels != -100).float()
         items = counted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         lower = config.max_fragments > 1 and config.fragment_links == "as"
@@ -347,6 +356,19 @@ class LDNetModel(LDNetPreTrainedModel):
         losses = relevance_loss(gates, gold, targets, config.relevance_loss, by_marker)
         output.relevance_loss = (losses * counted).sum() / items
         output.loss = output.link_loss + config.relevance_weight * output.relevance_loss
+
+    def _add_confirmation_loss(
+        self,
+        output: LDNetOutput,
+        own: tuple[Candidates, Tensor],
+        counted: Tensor,
+        num_items_in_batch: Tensor | int | None,
+    ) -> None:
+        items = counted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        losses = confirmation_loss(output.loop_states, *own, len(counted))
+        output.confirmation_loss = (losses * counted).sum() / items
+        output.loss = output.loss + self.config.confirm_weight * output.confirmation_loss
+        output.loop_states = None
 
 
 __all__ = ["LDNetConfig", "LDNetModel", "LDNetOutput", "LDNetPreTrainedModel"]

@@ -28,6 +28,9 @@ class SparseLinks(NamedTuple):
         inside, next (`torch.LongTensor` of shape `(n, 3)`): Rows (text, row token, column token).
         open_logits, close_logits, inside_logits, next_logits (`torch.FloatTensor` of shape `(n,)`): Gated
         log-odds.
+        class_logits (`torch.FloatTensor` of shape `(B, M)` or `None`): Of class labels the mean of the
+            log-odds of TA[class, text marker] and TA[text marker, class], -inf for other labels; `None`
+            without classes.
     """
 
     open: Tensor
@@ -38,13 +41,15 @@ class SparseLinks(NamedTuple):
     inside_logits: Tensor
     next: Tensor
     next_logits: Tensor
+    class_logits: Tensor | None = None
 
 
 class LoopShape(NamedTuple):
     """How loops may run, and what a link needs.
 
     Attributes:
-        has_pairs: Whether any label joins several spans (relations).
+        is_class (`torch.BoolTensor` of shape `(M,)`): True for class labels.
+        mentions: Mentions of the longest loop: 1 for entities, 2 for relations, 3 for qualifiers.
         max_fragments: Most fragments of a mention.
         fragment_links: `"as"` or `"a2a"`.
         threshold: Probability above which a link is kept, in (0, 1).
@@ -52,7 +57,8 @@ class LoopShape(NamedTuple):
         close_by_marker: Whether closings are gated by the marker.
     """
 
-    has_pairs: bool
+    is_class: Tensor
+    mentions: int
     max_fragments: int
     fragment_links: str
     threshold: float
@@ -166,18 +172,29 @@ def sparse_links(queries: LinkQueries, gates: Gates, token_mask: Tensor, shape: 
     close_logits = apply_gate(
         queries.label_key @ queries.text_query.transpose(1, 2), close_gate, shape.label_drop
     )
-    opened = (open_logits > cut) & token_mask[:, None, :]
-    closed = (close_logits > cut) & token_mask[:, None, :]
+    legal = token_mask[:, None, :] & ~shape.is_class[:, None]
+    opened, closed = (open_logits > cut) & legal, (close_logits > cut) & legal
     frontier = _Frontier(queries, gates, token_mask, shape)
     frontier.expand_mentions(opened.any(1))
-    if shape.has_pairs:
+    for _ in range(shape.mentions - 1):
         frontier.expand_pairs()
     inside, inside_logits = _concatenate(frontier.inside, token_mask.device)
     next_index, next_logits = _concatenate(frontier.next, token_mask.device)
     return SparseLinks(
         opened.nonzero(), open_logits[opened], closed.nonzero(), close_logits[closed],
         inside, inside_logits, next_index, next_logits,
+        _class_logits(queries.label_query, queries.text_key, queries.label_key, queries.text_query, shape),
     )  # fmt: skip
+
+
+def _class_logits(
+    label_query: Tensor, text_key: Tensor, label_key: Tensor, text_query: Tensor, shape: LoopShape
+) -> Tensor | None:
+    """Of class labels the mean of their two links with the text marker, `(B, M)`."""
+    if not bool(shape.is_class.any()):
+        return None
+    both = (label_query * text_key[:, :1]).sum(-1) + (label_key * text_query[:, :1]).sum(-1)
+    return (both / 2).masked_fill(~shape.is_class, -math.inf)
 
 
 def dense_links(queries: LinkQueries, gates: Gates, token_mask: Tensor, shape: LoopShape) -> SparseLinks:
@@ -192,7 +209,9 @@ def dense_links(queries: LinkQueries, gates: Gates, token_mask: Tensor, shape: L
     Returns:
         All links above the threshold in legal cells.
     """
-    scores = gate_scores(dense_scores(queries), gates, shape.label_drop, shape.close_by_marker)
+    scores = gate_scores(
+        dense_scores(queries), gates, shape.label_drop, shape.close_by_marker, shape.is_class
+    )
     return links_above(scores, token_mask, shape)
 
 
@@ -212,13 +231,18 @@ def links_above(scores: LinkScores, token_mask: Tensor, shape: LoopShape) -> Spa
     spans = pairs
     if shape.max_fragments == 1 or shape.fragment_links == "a2a":
         spans = pairs & torch.ones_like(pairs[0]).triu()
+    legal = token_mask[:, None, :] & ~shape.is_class[:, None]
     kept = [
-        (scores.open > cut) & token_mask[:, None, :],
-        (scores.close > cut) & token_mask[:, None, :],
+        (scores.open > cut) & legal,
+        (scores.close > cut) & legal,
         (scores.inside > cut) & spans,
         (scores.next > cut) & pairs,
     ]
     fields = [
         part for keep, logits in zip(kept, scores, strict=True) for part in (keep.nonzero(), logits[keep])
     ]
-    return SparseLinks(*fields)
+    classes = None
+    if bool(shape.is_class.any()):
+        both = (scores.open[:, :, 0] + scores.close[:, :, 0]) / 2
+        classes = both.masked_fill(~shape.is_class, -math.inf)
+    return SparseLinks(*fields, classes)

@@ -75,12 +75,14 @@ class SchemaStates:
     Args:
         states (`torch.FloatTensor` of shape `(M, H)`): Label states.
         kinds (`torch.LongTensor` of shape `(M,)`): 0 mention, 1 relation, 2 class labels.
+        mentions: Mentions of the longest loop that a label may have.
         cache: Keys and values of the label blocks.
         projected: TA queries and keys, each `(M, D)`.
     """
 
     states: Tensor
     kinds: Tensor
+    mentions: int
     cache: PrefixCache
     projected: tuple[Tensor, Tensor]
 

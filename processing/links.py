@@ -1,18 +1,18 @@
-"""Structures <-> links: every structure is one closed loop over label marker and spans (Fig. 1, App. A.3).
+"""Loops <-> links: every structure is one closed loop over label marker and spans (Fig. 1, App. A.3).
 
-`encode_links` and `decode_links` are an inverse pair on token indices. A loop of label l over spans (s1, e1),
+`encode_loops` and `decode_links` are an inverse pair on token indices. A loop of label l over spans (s1, e1),
 (s2, e2): TA[l, s1], AS[s1, e1], A2A[e1, s2], AS[s2, e2], TA[e2, l]. Pieces of one discontinuous mention are
-joined below the diagonal of AS (AS[s2, e1]) or, as in the paper, over A2A.
+joined below the diagonal of AS (AS[s2, e1]) or, as in the paper, over A2A. A class is the loop of its label
+over the text marker.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ldnet.processing.alignment import TextTokens
-from ldnet.processing.schema import LabelKind, Schema
+from ldnet.processing.schema import Schema
 
 MAX_STEPS = 200_000  # links followed a text; a text where every link is on ends here with `truncated`
 
@@ -31,7 +31,8 @@ Mention = tuple[tuple[int, int], ...]  # fragments (first token, last token), in
 
 @dataclass(frozen=True)
 class Loop:
-    """A label with its mentions: one for a mention label, head and tail for a relation.
+    """A label with its mentions: none for a class, one for an entity, two for a relation, three for
+    a qualifier.
 
     Args:
         label: Index in `Schema.labels`.
@@ -53,6 +54,7 @@ class RecordLinks:
         close: {(label, end token): probability}.
         inside: {(start token, end token): probability}; below the diagonal (next start, end).
         next: {(end token, next start token): probability}.
+        classes: {label: probability} of class labels.
         unaligned: Mentions that could not be encoded, described for reports.
     """
 
@@ -60,6 +62,7 @@ class RecordLinks:
     close: dict[tuple[int, int], float] = field(default_factory=dict)
     inside: dict[tuple[int, int], float] = field(default_factory=dict)
     next: dict[tuple[int, int], float] = field(default_factory=dict)
+    classes: dict[int, float] = field(default_factory=dict)
     unaligned: list[str] = field(default_factory=list)
 
 
@@ -78,68 +81,6 @@ class LoopLimits:
     max_steps: int = MAX_STEPS
 
 
-def fragments_of(mention: dict) -> list[tuple[int, int]]:
-    """Half-open character fragments of a mention of a record, in text order."""
-    pieces = mention.get("fragments") or [(mention["start"], mention["end"])]
-    return [(start, end) for start, end in pieces]
-
-
-def mention_tokens(mention: dict, tokens: TextTokens, max_fragments: int) -> Mention | str:
-    """Token fragments of a mention, or the reason why there are none.
-
-    Args:
-        mention: Mention of a record.
-        tokens: Tokens of its text.
-        max_fragments: Most fragments that can be encoded.
-
-    Returns:
-        The fragments, or the cause of the loss.
-    """
-    pieces = fragments_of(mention)
-    if len(pieces) > max_fragments:
-        return f"{len(pieces)} fragments, max_fragments is {max_fragments}"
-    spans = [tokens.span_at(start, end) for start, end in pieces]
-    return "boundary inside a token" if None in spans else tuple(spans)
-
-
-def record_loops(
-    record: dict, schema: Schema, tokens: TextTokens, max_fragments: int
-) -> tuple[list[Loop], list[str]]:
-    """Loops of a record's entities and relations, and what could not be encoded.
-
-    Args:
-        record: A record; structures whose label is not in the schema are left out.
-        schema: What is asked for.
-        tokens: Tokens of the record's text.
-        max_fragments: Most fragments of a mention.
-
-    Returns:
-        Loops and descriptions of lost structures.
-    """
-    ids = {("entities", entity.name): schema.label_id("entities", entity.name) for entity in schema.entities}
-    ids |= {("relations", kind.name): schema.label_id("relations", kind.name) for kind in schema.relations}
-    symmetric = {relation.name for relation in schema.relations if relation.symmetric}
-    wanted: list[tuple[int, str, list[dict]]] = []
-    for entity in record.get("entities") or []:
-        if (label := ids.get(("entities", entity["type"]))) is not None:
-            wanted.append((label, f"entity {entity['type']!r}", [entity]))
-    for relation in record.get("relations") or []:
-        if (label := ids.get(("relations", relation["type"]))) is not None:
-            pair = [relation["head"], relation["tail"]]
-            if relation["type"] in symmetric:
-                pair.sort(key=lambda mention: (mention["start"], mention["end"]))
-            wanted.append((label, f"relation {relation['type']!r}", pair))
-    loops, lost = [], []
-    for label, name, mentions in wanted:
-        encoded = [mention_tokens(mention, tokens, max_fragments) for mention in mentions]
-        causes = [(m, cause) for m, cause in zip(mentions, encoded, strict=True) if isinstance(cause, str)]
-        if causes:
-            lost += [f"{cause}: {name} at {m['start']}-{m['end']}" for m, cause in causes]
-        else:
-            loops.append(Loop(label, tuple(encoded)))
-    return loops, lost
-
-
 def encode_loops(loops: list[Loop], fragment_links: str = "as") -> RecordLinks:
     """Links of loops, each with probability 1.
 
@@ -152,6 +93,9 @@ def encode_loops(loops: list[Loop], fragment_links: str = "as") -> RecordLinks:
     """
     links = RecordLinks()
     for loop in loops:
+        if not loop.mentions:
+            links.classes[loop.label] = 1.0
+            continue
         links.open[loop.label, loop.mentions[0][0][0]] = 1.0
         links.close[loop.label, loop.mentions[-1][-1][1]] = 1.0
         for mention in loop.mentions:
@@ -164,24 +108,6 @@ def encode_loops(loops: list[Loop], fragment_links: str = "as") -> RecordLinks:
                     links.next[end, start] = 1.0
         for left, right in zip(loop.mentions, loop.mentions[1:], strict=False):
             links.next[left[-1][1], right[0][0]] = 1.0
-    return links
-
-
-def encode_links(record: dict, schema: Schema, tokens: TextTokens, limits: LoopLimits) -> RecordLinks:
-    """Links of a record (App. A.3).
-
-    Args:
-        record: Gold structures with character offsets.
-        schema: What is asked for.
-        tokens: Tokens of the text.
-        limits: How loops may run.
-
-    Returns:
-        The links; `unaligned` lists what could not be encoded.
-    """
-    loops, lost = record_loops(record, schema, tokens, limits.max_fragments)
-    links = encode_loops(loops, limits.fragment_links)
-    links.unaligned = lost
     return links
 
 
@@ -216,8 +142,8 @@ class _Walk:
 class _Decoder:
     """Follows links from every opening; work is bounded by the budget."""
 
-    def __init__(self, links: RecordLinks, kinds: list[LabelKind], limits: LoopLimits):
-        self.kinds, self.limits, self.budget = kinds, limits, _Budget(limits.max_steps)
+    def __init__(self, links: RecordLinks, arities: Sequence[frozenset[int]], limits: LoopLimits):
+        self.arities, self.limits, self.budget = arities, limits, _Budget(limits.max_steps)
         self.opened, self.closed = defaultdict(dict), defaultdict(dict)
         for (label, start), prob in links.open.items():
             self.opened[start][label] = prob
@@ -256,22 +182,29 @@ class _Decoder:
                     ]
 
     def loops(self, thresholds: list[float]) -> Iterator[Loop]:
-        """Closed loops in the order of their openings."""
+        """Closed loops over mentions, in the order of their openings."""
         for start, labels in self.opened.items():
-            singles = {i: p for i, p in labels.items() if self.kinds[i] == LabelKind.MENTION}
-            pairs = {i: p for i, p in labels.items() if self.kinds[i] == LabelKind.RELATION}
+            by_arity: dict[int, dict[int, float]] = defaultdict(dict)
+            for label, prob in labels.items():
+                for arity in self.arities[label]:
+                    by_arity[arity][label] = prob
             for head in self.mentions_from(start):
-                yield from self._close((head,), singles, thresholds)
-                if pairs:
-                    yield from self._tails(head, pairs, thresholds)
+                yield from self._continue((head,), by_arity, thresholds)
                 if self.budget.spent:
                     return
 
-    def _tails(self, head: _Walk, pairs: dict[int, float], thresholds: list[float]) -> Iterator[Loop]:
-        for start, prob in self.next.get(head.mention[-1][1], ()):
-            joined = head.extend(head.mention, prob)
-            for tail in self.mentions_from(start):
-                yield from self._close((joined, tail), pairs, thresholds)
+    def _continue(
+        self, walks: tuple[_Walk, ...], by_arity: dict[int, dict[int, float]], thresholds: list[float]
+    ) -> Iterator[Loop]:
+        """Close the loop here, and go on to the next mention if any opened label has more."""
+        if len(walks) in by_arity:
+            yield from self._close(walks, by_arity[len(walks)], thresholds)
+        if max(by_arity, default=0) > len(walks):
+            last = walks[-1]
+            for start, prob in self.next.get(last.mention[-1][1], ()):
+                joined = (*walks[:-1], last.extend(last.mention, prob))
+                for mention in self.mentions_from(start):
+                    yield from self._continue((*joined, mention), by_arity, thresholds)
 
     def _close(
         self, walks: tuple[_Walk, ...], opened: dict[int, float], thresholds: list[float]
@@ -292,22 +225,52 @@ class _Decoder:
 def decode_links(
     links: RecordLinks, schema: Schema, limits: LoopLimits, thresholds: list[float] | None = None
 ) -> tuple[list[Loop], bool]:
-    """Closed loops of links (App. A.3); the inverse of `encode_loops` where links are not shared.
+    """Closed loops over mentions (App. A.3); the inverse of `encode_loops` where links are not shared.
 
     Args:
         links: Links that are on, with probabilities.
-        schema: Its labels give each loop's kind.
+        schema: Its labels say how many mentions a loop goes through.
         limits: How loops may run.
         thresholds: For each label, the probability that every link of its loops must exceed; 0 by default.
 
     Returns:
         Loops without duplicates (the best score counts), and whether the step limit cut the search.
     """
-    labels = schema.labels
-    decoder = _Decoder(links, [label.kind for label in labels], limits)
+    return decode_loops(links, [label.mentions for label in schema.labels], limits, thresholds)
+
+
+def decode_loops(
+    links: RecordLinks,
+    mentions: Sequence[frozenset[int]],
+    limits: LoopLimits,
+    thresholds: list[float] | None = None,
+) -> tuple[list[Loop], bool]:
+    """As `decode_links`, from the numbers of mentions that each label's loops may go through."""
+    decoder = _Decoder(links, mentions, limits)
     best: dict[tuple[int, tuple[Mention, ...]], Loop] = {}
-    for loop in decoder.loops(thresholds or [0.0] * len(labels)):
+    for loop in decoder.loops(thresholds or [0.0] * len(mentions)):
         key = (loop.label, loop.mentions)
         if key not in best or best[key].score < loop.score:
             best[key] = loop
     return sorted(best.values(), key=lambda loop: (loop.label, loop.mentions)), decoder.budget.spent
+
+
+def class_loops(probs: dict[int, float], schema: Schema, thresholds: list[float]) -> Iterator[Loop]:
+    """Classes that hold: the best of a single-label task, all above their threshold of a multi-label one.
+
+    Args:
+        probs: Probability of each class label.
+        schema: What is asked for.
+        thresholds: Of each label of the schema.
+
+    Yields:
+        A loop without mentions a class.
+    """
+    for task in schema.classes:
+        ids = [schema.label_id("classes", label.name, task.name) for label in task.labels]
+        found = {i: probs[i] for i in ids if i in probs}
+        if task.multi_label:
+            holding = [i for i, prob in found.items() if prob > thresholds[i]]
+        else:
+            holding = sorted(found, key=lambda i: (-found[i], i))[:1]
+        yield from (Loop(i, (), found[i]) for i in holding)

@@ -1,6 +1,7 @@
 """LDNetProcessor: texts and a schema -> tensors, and the model's links -> results."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from ldnet.hub_ldnet import RemoteCodeMixin
 from ldnet.processing.alignment import TextTokens, TokenCase, token_case, trim_offsets
-from ldnet.processing.links import LoopLimits, RecordLinks, decode_links
-from ldnet.processing.prompt import Marker, Prompt, SpecialIds, build_blocks, build_prompt
-from ldnet.processing.results import build_result
-from ldnet.processing.schema import Schema
+from ldnet.processing.calibration import Calibration
+from ldnet.processing.extraction import assemble_result, decode_batch
+from ldnet.processing.links import LoopLimits
+from ldnet.processing.prompt import Marker, Prompt, SpecialIds, build_blocks, build_prompt, pack_rows
+from ldnet.processing.schema import Label, Schema
+from ldnet.processing.windows import Window
 
 SPECIALS_AROUND_TEXT = 2  # [CLS] or [TL] before, [SEP] behind
 
@@ -27,7 +30,11 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: Most fragments of a mention, as in the model's configuration.
         fragment_links: `"as"` or `"a2a"`, as in the model's configuration.
         threshold: Default probability above which structures are kept.
+        window_length: Tokens of a window: longer texts are read in several; what texts of the training had (a
+            model that knows only sentences finds little in pages); `None` = what the encoder has room for.
+        window_unit: `"paragraph"` or `"sentence"`: windows of longer texts never read beyond it.
         case_ids: Tell the model how each token is written, as `case_embedding` in its configuration.
+        calibration: What `ldnet calibrate` fitted: the plain form of a `Calibration`; `None` = raw scores.
         chat_template: Unused; part of the transformers signature.
     """
 
@@ -39,7 +46,10 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: int = 1,
         fragment_links: str = "as",
         threshold: float = 0.5,
+        window_length: int | None = None,
+        window_unit: str = "paragraph",
         case_ids: bool = False,
+        calibration: dict[str, Any] | None = None,
         chat_template: str | None = None,
     ):
         self.schema_attention = schema_attention
@@ -47,7 +57,10 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         self.max_fragments = max_fragments
         self.fragment_links = fragment_links
         self.threshold = threshold
+        self.window_length = window_length
+        self.window_unit = window_unit
         self.case_ids = case_ids
+        self.calibration = None if calibration is None else Calibration.from_dict(calibration).to_dict()
         super().__init__(tokenizer, chat_template=chat_template)
 
     @classmethod
@@ -140,17 +153,20 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         if not texts:
             return []
         encoded = self._encode(list(texts), return_offsets_mapping=True)
-        tokenized = []
-        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            starts, ends = trim_offsets(text, offsets)
-            cases = map(token_case, (text[s:e] for s, e in zip(starts, ends, strict=True)))
-            tokenized.append(TextTokens(ids, starts, ends, tuple(cases) if self.case_ids else ()))
-        return tokenized
+        return [
+            self._text_tokens(*item)
+            for item in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        ]
 
-    def build_prompt(self, schema: Schema) -> Prompt:
-        """The schema as tokens in the layout of `schema_attention`."""
+    def _text_tokens(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:
+        starts, ends = trim_offsets(text, offsets)
+        cases = map(token_case, (text[s:e] for s, e in zip(starts, ends, strict=True)))
+        return TextTokens(ids, starts, ends, tuple(cases) if self.case_ids else ())
+
+    def build_prompt(self, labels: Sequence[Label], instruction: str = "") -> Prompt:
+        """Labels as tokens in the layout of `schema_attention`."""
         build = build_blocks if self.schema_attention == "prefix" else build_prompt
-        return build(schema.labels, schema.instruction, self._tokenize, self.special_ids)
+        return build(tuple(labels), instruction, self._tokenize, self.special_ids)
 
     def encode_schema(self, schema: Any) -> dict[str, torch.Tensor]:
         """A schema as the model's `schema_*` tensors; see `LDNetModel.encode_schema`.
@@ -159,16 +175,19 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             schema: Anything that `Schema.from_any` reads.
 
         Returns:
-            The five tensors.
+            The six tensors.
 
         Raises:
-            SchemaError: If the schema asks for structures that are not built yet.
+            SchemaError: If the schema is not valid.
             ValueError: If a label block or the prompt is longer than the encoder's positions.
         """
         schema = Schema.from_any(schema)
-        schema.require_supported()
-        prompt = self.build_prompt(schema)
-        self._check_prompt(prompt, schema)
+        return self.encode_labels(schema.labels, schema.instruction)
+
+    def encode_labels(self, labels: Sequence[Label], instruction: str = "") -> dict[str, torch.Tensor]:
+        """Labels of one schema or of several as the model's `schema_*` tensors; see `encode_schema`."""
+        prompt = self.build_prompt(labels, instruction)
+        self._check_prompt(prompt, labels)
         ids, mask = self._pad(prompt.rows, self.tokenizer.pad_token_id)
         owners, _ = self._pad(prompt.owners, -1)
         return {
@@ -177,28 +196,35 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             "schema_blocks": owners,
             "schema_markers": torch.tensor(prompt.markers, dtype=torch.long).reshape(-1, 2),
             "schema_kinds": torch.tensor(prompt.kinds, dtype=torch.long),
+            "schema_mentions": torch.tensor(max((max(label.mentions) for label in labels), default=0)),
         }
 
-    def _check_prompt(self, prompt: Prompt, schema: Schema) -> None:
+    def _check_prompt(self, prompt: Prompt, labels: Sequence[Label]) -> None:
         longest = max(range(len(prompt.rows)), key=lambda i: len(prompt.rows[i]))
         length = len(prompt.rows[longest])
         if self.schema_attention == "full" and length + SPECIALS_AROUND_TEXT >= self.max_length:
             raise ValueError(
-                f"schema: its {len(schema.labels)} labels make a prompt of {length} tokens, which leaves no "
+                f"schema: its {len(labels)} labels make a prompt of {length} tokens, which leaves no "
                 f"room for a text (the encoder has {self.max_length} positions); ask for fewer labels at a "
                 "time, or use a model with schema_attention='prefix'"
             )
         if length > self.max_length:
-            name = schema.labels[longest].name if longest < len(schema.labels) else "instruction"
+            name = labels[longest].name if longest < len(labels) else "instruction"
             raise ValueError(
                 f"schema: {name!r} with its description has {length} tokens; at most {self.max_length} are "
                 "possible; shorten it"
             )
 
-    def room_for(self, schema: Schema) -> int:
-        """Tokens that a text may have beside a schema (labels take no room in prefix attention)."""
-        prompt = 0 if self.schema_attention == "prefix" else len(self.build_prompt(schema).rows[0])
-        return self.max_length - SPECIALS_AROUND_TEXT - prompt
+    def room_for(self, schema: Schema, question: TextTokens | None = None) -> int:
+        """Tokens that a text may have beside a schema and a question."""
+        full = self.schema_attention == "full"
+        prompt = len(self.build_prompt(schema.labels, schema.instruction).rows[0]) if full else 0
+        return self.room_beside(prompt, question)
+
+    def room_beside(self, prompt_length: int, question: TextTokens | None = None) -> int:
+        """Tokens that a text may have beside a prompt (none in prefix attention) and a question."""
+        behind = 0 if question is None else len(question) + 1
+        return self.max_length - SPECIALS_AROUND_TEXT - prompt_length - behind
 
     @staticmethod
     def _pad(rows: list[list[int]], value: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -210,12 +236,18 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             mask[i, : len(row)] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
-    def encode_tokens(self, tokens: Sequence[TextTokens], prompt_length: int = 0) -> dict[str, torch.Tensor]:
-        """Text parts of a batch as tensors.
+    def encode_tokens(
+        self,
+        tokens: Sequence[TextTokens],
+        prompt_length: int = 0,
+        questions: Sequence[TextTokens | None] = (),
+    ) -> dict[str, torch.Tensor]:
+        """Text parts of a batch as tensors: `[CLS] text [SEP]`, then `question [SEP]` where there is one.
 
         Args:
             tokens: Tokens of each text.
             prompt_length: Tokens of the prompt that stands before every text (full attention).
+            questions: Tokens of the question about each text; empty = no questions.
 
         Returns:
             `input_ids`, `attention_mask`, `token_mask` and, if the model is told, `case_ids`, each `(B, L)`;
@@ -225,27 +257,37 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             ValueError: If a text does not fit the encoder's positions (nothing is cut in silence).
         """
         ids = self.special_ids
-        room = self.max_length - prompt_length - SPECIALS_AROUND_TEXT
-        too_long = [(i, len(t)) for i, t in enumerate(tokens) if len(t) > room]
-        if too_long:
-            index, length = too_long[0]
-            raise ValueError(
-                f"text {index} of the batch: it has {length} tokens, but the encoder has room for {room}"
-                + (f" beside a prompt of {prompt_length}" if prompt_length else "")
-                + "; split it into shorter texts, for instance sentences"
-            )
+        asked = list(questions) or [None] * len(tokens)
+        self._check_room(tokens, asked, prompt_length)
         first = ids.start if self.schema_attention == "prefix" else ids.markers[Marker.TEXT]
-        input_ids, mask = self._pad(
-            [[first, *t.input_ids, ids.end] for t in tokens], self.tokenizer.pad_token_id
-        )
+        rows = [
+            [first, *t.input_ids, ids.end] + ([*q.input_ids, ids.end] if q is not None else [])
+            for t, q in zip(tokens, asked, strict=True)
+        ]
+        input_ids, mask = self._pad(rows, self.tokenizer.pad_token_id)
         token_mask = np.zeros(input_ids.shape, dtype=bool)
         for i, t in enumerate(tokens):
             token_mask[i, 1 : len(t) + 1] = np.less(t.start_chars, t.end_chars)
         tensors = {"input_ids": input_ids, "attention_mask": mask, "token_mask": torch.from_numpy(token_mask)}
         if self.case_ids:
             none = TokenCase.NONE
-            tensors["case_ids"], _ = self._pad([[none, *t.case_ids, none] for t in tokens], none)
+            cases = [
+                [none, *t.case_ids, none] + ([*q.case_ids, none] if q is not None else [])
+                for t, q in zip(tokens, asked, strict=True)
+            ]
+            tensors["case_ids"], _ = self._pad(cases, none)
         return tensors
+
+    def _check_room(
+        self, tokens: Sequence[TextTokens], questions: Sequence[TextTokens | None], prompt_length: int
+    ) -> None:
+        for index, (text, question) in enumerate(zip(tokens, questions, strict=True)):
+            room = self.room_beside(prompt_length, question)
+            if len(text) > room:
+                raise ValueError(
+                    f"text {index} of the batch: it has {len(text)} tokens, but the encoder has room for "
+                    f"{room} beside prompt and question; split it into shorter texts, for instance sentences"
+                )
 
     def __call__(self, text: str | Sequence[str], schema: Any = None, **kwargs: Any) -> BatchFeature:
         """Tensors for `LDNetModel.forward`.
@@ -267,9 +309,12 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
                 f"LDNetProcessor: unknown arguments {unknown}; known are text, schema, return_tensors"
             )
         texts = check_texts([text] if isinstance(text, str) else list(text))
+        schema = Schema.from_any(schema)
         schema_tensors = self.encode_schema(schema)
         width = schema_tensors["schema_input_ids"].shape[1] if self.schema_attention == "full" else 0
-        return BatchFeature({**self.encode_tokens(self.tokenize_texts(texts), width), **schema_tensors})
+        questions = [] if schema.question is None else self.tokenize_texts([schema.question]) * len(texts)
+        tokens = self.tokenize_texts(texts)
+        return BatchFeature({**self.encode_tokens(tokens, width, questions), **schema_tensors})
 
     def post_process_extraction(
         self,
@@ -288,8 +333,8 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             texts: The texts of the batch.
             schema: The schema of the batch.
             tokens: Their tokens, if at hand (else they are tokenised again).
-            threshold: Probability that every link of a structure must exceed; the schema's own label
-                thresholds stand above it, the processor's default below.
+            threshold: Probability that every link of a structure (with a calibration: its score) must exceed;
+                the schema's own label thresholds stand above it, the processor's default below.
             overlap: `"nested"` or `"flat"`.
 
         Returns:
@@ -298,21 +343,33 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         schema = Schema.from_any(schema)
         tokens = self.tokenize_texts(texts) if tokens is None else tokens
         thresholds = self.label_thresholds(schema, threshold)
-        results = []
-        for links, text, text_tokens in zip(
-            split_links(outputs.links, len(texts)), texts, tokens, strict=True
-        ):
-            loops, truncated = decode_links(links, schema, self.limits, thresholds)
-            results.append(build_result(text, loops, text_tokens, schema, overlap, truncated))
-        return results
+        decoded = decode_batch(outputs, len(texts), schema, self.limits, thresholds)
+        last = overlap, self.calibrator(threshold)
+        return [
+            assemble_result(text, its, schema, thresholds, [Window(0, len(its))], [[found]], *last)
+            for text, its, found in zip(texts, tokens, decoded, strict=True)
+        ]
+
+    def calibrator(self, threshold: float | None = None) -> Callable[..., dict] | None:
+        """`Calibration.apply` under a threshold that a caller asked for; `None` without a calibration."""
+        if self.calibration is None:
+            return None
+        return partial(Calibration.from_dict(self.calibration).apply, threshold=threshold)
+
+    def label_rows(self, schema: Schema) -> list[list[int]]:
+        """Label ids that are asked for together: all with prefix attention, else what half a prompt holds."""
+        prompt = self.build_prompt(schema.labels, schema.instruction)
+        return pack_rows(prompt, self.max_length // 2) if self.schema_attention == "full" else [prompt.labels]
 
     def label_thresholds(self, schema: Schema, threshold: float | None = None) -> list[float]:
-        """Threshold of each label: its own in the schema, else the given one, else the processor's."""
+        """Threshold of each label's links: the schema's own, else the given one, else the processor's."""
         default = self.threshold if threshold is None else threshold
         if not 0.0 < default < 1.0:
             raise ValueError(
                 f"threshold: {default} is not a probability between 0 and 1; use for instance 0.5"
             )
+        if self.calibration is not None:
+            return Calibration.from_dict(self.calibration).link_thresholds(schema, threshold, default)
         return [default if label.threshold is None else label.threshold for label in schema.labels]
 
 
@@ -332,25 +389,6 @@ def check_texts(texts: list) -> list[str]:
         if not isinstance(text, str):
             raise ValueError(f"text {i}: {text!r:.60} is a {type(text).__name__}, not a string; give strings")
     return texts
-
-
-def split_links(links: Any, batch_size: int) -> list[RecordLinks]:
-    """Links of a batch as one `RecordLinks` a text, in token indices without the leading special token.
-
-    Args:
-        links: The model's `SparseLinks`.
-        batch_size: Number of texts.
-
-    Returns:
-        Links with probabilities.
-    """
-    split = [RecordLinks() for _ in range(batch_size)]
-    for name, shift in (("open", 0), ("close", 0), ("inside", 1), ("next", 1)):
-        index = getattr(links, name).cpu().tolist()
-        probs = torch.sigmoid(getattr(links, f"{name}_logits").double()).cpu().tolist()
-        for (text, row, column), prob in zip(index, probs, strict=True):
-            getattr(split[text], name)[row - shift, column - 1] = prob
-    return split
 
 
 __all__ = ["LDNetProcessor"]

@@ -2,7 +2,8 @@
 
 from ldnet.processing.alignment import TextTokens
 from ldnet.processing.links import Loop, Mention
-from ldnet.processing.schema import LabelKind, Schema
+from ldnet.processing.schema import Schema
+from ldnet.processing.schema_labels import MENTIONS_OF
 
 OVERLAP_POLICIES = ("nested", "flat")
 
@@ -17,7 +18,8 @@ def _mention_dict(mention: Mention, tokens: TextTokens, text: str) -> dict:
     return found
 
 
-def _chars(mention: dict) -> tuple[tuple[int, int], ...]:
+def chars_of(mention: dict) -> tuple[tuple[int, int], ...]:
+    """Where a mention is: its fragments, or its one extent."""
     return tuple(map(tuple, mention.get("fragments") or [(mention["start"], mention["end"])]))
 
 
@@ -35,41 +37,124 @@ def keep_flat(mentions: list[dict]) -> list[dict]:
     """Mentions that overlap no better-scored one, in text order.
 
     Args:
-        mentions: Entities with `score`.
+        mentions: Entities or spans with `score`.
 
     Returns:
         A subset without overlaps; fragments count, the gaps between them do not.
     """
     taken: list[tuple[int, int]] = []
     kept = []
-    for mention in sorted(mentions, key=lambda m: (-m["score"], m["start"], m["end"], m["type"])):
-        pieces = _chars(mention)
+    for mention in sorted(mentions, key=lambda m: (-m["score"], m["start"], m["end"], m.get("type", ""))):
+        pieces = chars_of(mention)
         if all(end <= s or start >= e for start, end in pieces for s, e in taken):
             taken += pieces
             kept.append(mention)
-    return sorted(kept, key=lambda m: (m["start"], m["end"], m["type"]))
+    return sorted(kept, key=lambda m: (m["start"], m["end"], m.get("type", "")))
 
 
-def _typed_argument(
+def typed_argument(
     argument: dict, allowed: tuple[str, ...] | None, entities: dict[tuple, list[dict]]
 ) -> dict | None:
-    """An argument with type and score of the best entity at its place, or untyped where there is none.
+    """Give an argument type and score of the best entity at its place.
 
-    `None` if the entities there are all of types that the relation does not declare for it.
+    Args:
+        argument: A mention without type, with the relation's score.
+        allowed: Types that the relation declares for it; `None` = any.
+        entities: Entities by their place (`chars_of`).
+
+    Returns:
+        The argument, with the type `None` where there is no entity; `None` if the entities there are all of
+        other types.
     """
-    here = entities.get(_chars(argument), [])
+    here = entities.get(chars_of(argument), [])
     fitting = [entity for entity in here if allowed is None or entity["type"] in allowed]
     if here and not fitting:
         return None
     best = max(fitting, key=lambda entity: entity["score"], default=None)
-    known = (
-        {"type": best["type"], "score": best["score"]} if best else {"type": None, "score": argument["score"]}
-    )
-    return known | {k: v for k, v in argument.items() if k != "score"}
+    score = best["score"] if best else argument["score"]
+    return {"type": best["type"] if best else None} | argument | {"score": score}
 
 
 def _relation_key(relation: dict) -> tuple:
-    return (_chars(relation["head"]), _chars(relation["tail"]), relation["type"])
+    return (chars_of(relation["head"]), chars_of(relation["tail"]), relation["type"])
+
+
+class _Found:
+    """Decoded loops by the place of the schema that they belong to, as dictionaries of a result."""
+
+    def __init__(self, text: str, loops: list[Loop], tokens: TextTokens, schema: Schema):
+        self.schema = schema
+        self.by_structure: dict[str, list[tuple[str, str | None, float, list[dict]]]] = {}
+        for loop in loops:
+            mentions = [
+                _mention_dict(mention, tokens, text) | {"score": loop.score} for mention in loop.mentions
+            ]
+            for structure, name, owner in schema.places[loop.label]:
+                if MENTIONS_OF[structure] == len(mentions):
+                    self.by_structure.setdefault(structure, []).append((name, owner, loop.score, mentions))
+
+    def typed(self, structure: str) -> list[dict]:
+        """Mentions with their type, or without one, in text order."""
+        mentions = [
+            mention if structure in ("answers", "spans") else {"type": name, **mention}
+            for name, _, _, (mention,) in self.by_structure.get(structure, ())
+        ]
+        return _without_duplicates(mentions, lambda m: (chars_of(m), m.get("type", "")))
+
+    def relations(self, structure: str, entities: list[dict]) -> list[dict]:
+        """Relations or the binary part of hyper-relations; arguments get type and score of their entity."""
+        declared = {relation.name: relation for relation in getattr(self.schema, structure)}
+        at: dict[tuple, list[dict]] = {}
+        for entity in entities:
+            at.setdefault(chars_of(entity), []).append(entity)
+        relations = []
+        for name, _, score, pair in self.by_structure.get(structure, ()):
+            relation = declared[name]
+            if getattr(relation, "symmetric", False):
+                pair = sorted(pair, key=lambda m: (m["start"], m["end"]))
+            head = typed_argument(pair[0], relation.head, at)
+            tail = typed_argument(pair[1], relation.tail, at)
+            if head is not None and tail is not None:
+                relations.append({"type": name, "head": head, "tail": tail, "score": score})
+        return _without_duplicates(relations, _relation_key)
+
+    def hyper_relations(self, entities: list[dict]) -> list[dict]:
+        """Relations with the qualifiers that were found on the same head and tail."""
+        allowed = {
+            relation.name: {qualifier.name for qualifier in relation.qualifiers}
+            for relation in self.schema.hyper_relations
+        }
+        on_pair: dict[tuple, list[dict]] = {}
+        for name, _, _, (head, tail, value) in self.by_structure.get("qualifiers", ()):
+            on_pair.setdefault((chars_of(head), chars_of(tail)), []).append({"type": name, **value})
+        facts = self.relations("hyper_relations", entities)
+        for fact in facts:
+            score = fact.pop("score")
+            here = on_pair.get((chars_of(fact["head"]), chars_of(fact["tail"])), ())
+            qualifiers = [qualifier for qualifier in here if qualifier["type"] in allowed[fact["type"]]]
+            fact["qualifiers"] = _without_duplicates(qualifiers, lambda m: (chars_of(m), m["type"]))
+            fact["score"] = score
+        return facts
+
+    def events(self) -> list[dict]:
+        """Triggers with the arguments that were found on them; an argument without trigger is left out."""
+        on_trigger: dict[tuple, list[dict]] = {}
+        for role, owner, _, (trigger, argument) in self.by_structure.get("roles", ()):
+            on_trigger.setdefault((owner, chars_of(trigger)), []).append({"role": role, **argument})
+        events = []
+        for trigger in self.typed("events"):
+            name, score = trigger.pop("type"), trigger["score"]
+            arguments = on_trigger.get((name, chars_of(trigger)), [])
+            arguments = _without_duplicates(arguments, lambda m: (chars_of(m), m["role"]))
+            events.append({"type": name, "trigger": trigger, "arguments": arguments, "score": score})
+        return events
+
+    def classes(self) -> dict[str, list[dict]]:
+        """Of every task the classes that hold, best first."""
+        holding: dict[str, list[dict]] = {task.name: [] for task in self.schema.classes}
+        for name, task, score, _ in self.by_structure.get("classes", ()):
+            holding[task].append({"label": name, "score": score})
+        return {task: sorted(found, key=lambda c: -c["score"]) for task, found in holding.items()}
 
 
 def build_result(
@@ -87,7 +172,7 @@ def build_result(
         loops: Decoded structures.
         tokens: Tokens of the text.
         schema: What was asked for; a structure that was not asked for has no key.
-        overlap: `"nested"` keeps all entities, `"flat"` the best-scored without overlaps.
+        overlap: `"nested"` keeps all entities and spans, `"flat"` the best-scored without overlaps.
         truncated: Whether decoding stopped at its step limit.
 
     Returns:
@@ -101,45 +186,23 @@ def build_result(
         raise ValueError(
             f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
         )
-    labels = schema.labels
-    entities, pairs = [], []
-    for loop in loops:
-        label = labels[loop.label]
-        found = [_mention_dict(mention, tokens, text) for mention in loop.mentions]
-        if label.kind == LabelKind.MENTION:
-            entities.append({"type": label.name, **found[0], "score": loop.score})
-        else:
-            pairs.append((label.name, loop.score, found))
-    entities = _without_duplicates(entities, lambda m: (_chars(m), m["type"]))
-    if overlap == "flat":
-        entities = keep_flat(entities)
+    found = _Found(text, loops, tokens, schema)
+    flat = keep_flat if overlap == "flat" else list
+    entities = flat(found.typed("entities"))
     result: dict = {"text": text}
     if schema.entities:
         result["entities"] = entities
     if schema.relations:
-        result["relations"] = _relations(pairs, entities, schema)
+        result["relations"] = found.relations("relations", entities)
+    if schema.hyper_relations:
+        result["hyper_relations"] = found.hyper_relations(entities)
+    if schema.events:
+        result["events"] = found.events()
+    if schema.classes:
+        result["classes"] = found.classes()
+    if schema.question is not None:
+        result["question"] = schema.question
+        result["answers"] = sorted(found.typed("answers"), key=lambda m: -m["score"])
+    if schema.spans:
+        result["spans"] = flat(found.typed("spans"))
     return result | {"truncated": truncated}
-
-
-def _relations(
-    pairs: list[tuple[str, float, list[dict]]], entities: list[dict], schema: Schema
-) -> list[dict]:
-    declared = {relation.name: relation for relation in schema.relations}
-    at: dict[tuple, list[dict]] = {}
-    for entity in entities:
-        at.setdefault(_chars(entity), []).append(entity)
-    relations = []
-    for name, score, found in pairs:
-        relation = declared[name]
-        if relation.symmetric:
-            found = sorted(found, key=lambda m: (m["start"], m["end"]))
-        head, tail = (m | {"score": score} for m in found)
-        head, tail = _typed_argument(head, relation.head, at), _typed_argument(tail, relation.tail, at)
-        if head is not None and tail is not None:
-            relations.append({"type": name, "head": head, "tail": tail, "score": score})
-    return _without_duplicates(relations, _relation_key)
-
-
-def empty_result(text: str, schema: Schema) -> dict:
-    """The result of a text in which nothing can be found."""
-    return build_result(text, [], TextTokens([], [], []), schema)

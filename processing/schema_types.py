@@ -16,6 +16,7 @@ class LabelKind(IntEnum):
     MENTION = 0  # [LM]: entity types, event types
     RELATION = 1  # [LR]: relations, hyper-relations, qualifiers, event roles
     CLASS = 2  # [LC]: class labels
+    SPAN = 3  # [TP]: answers and mentions without a type; the model takes them for mention labels
 
 
 class SchemaError(ValueError):

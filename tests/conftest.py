@@ -45,6 +45,7 @@ TINY = {
 }
 # Spreads the scores over (0, 1): comparing saturated or equal scores would prove nothing.
 HEAD_INITIALIZER_RANGE = 0.4
+CONFIRMATION_BIAS = 3.0
 EXTRA = {
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "max_relative_positions": 32},
     "modernbert": {
@@ -106,8 +107,12 @@ def make_model(make_encoder_config):
 
     def make(kind="bert", *, seed=0, **config):
         torch.manual_seed(seed)
-        fields = {"head_size": 8, "initializer_range": HEAD_INITIALIZER_RANGE} | config
-        return LDNetModel(LDNetConfig(encoder_config=make_encoder_config(kind), **fields)).eval()
+        fields = {"head_size": 8, "confirm_size": 8, "initializer_range": HEAD_INITIALIZER_RANGE} | config
+        model = LDNetModel(LDNetConfig(encoder_config=make_encoder_config(kind), **fields)).eval()
+        if model.config.confirm_loops:  # most loops pass, so that results hold something to compare
+            torch.nn.init.normal_(model.confirmation_head.label.weight, std=0.05)
+            torch.nn.init.constant_(model.confirmation_head.label_bias.bias, CONFIRMATION_BIAS)
+        return model
 
     return make
 

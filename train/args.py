@@ -59,6 +59,9 @@ class DataArguments:
     )
 
 
+NOT_IN_CONFIG = ("encoder", "model", "paper", "encoder_dropout")
+
+
 @dataclass
 class ModelArguments:
     """What to train: a bare encoder with fresh heads, or an LDNet checkpoint."""
@@ -69,6 +72,9 @@ class ModelArguments:
     )
     model: str | None = field(
         default=None, metadata={"help": "Folder or Hub id of an LDNet checkpoint to go on from."}
+    )
+    encoder_dropout: float | None = field(
+        default=None, metadata={"help": "Dropout in the encoder; default: as in its configuration."}
     )
     schema_attention: Literal["prefix", "full"] | None = field(
         default=None, metadata={"help": "See LDNetConfig."}
@@ -96,15 +102,20 @@ class ModelArguments:
         default=None, metadata={"help": "Most fragments of a mention; 1 = contiguous."}
     )
     fragment_links: Literal["as", "a2a"] | None = field(default=None, metadata={"help": "See LDNetConfig."})
+    confirm_loops: bool | None = field(
+        default=None, metadata={"help": "Judge every closed loop as a whole; see LDNetConfig."}
+    )
+    confirm_weight: float | None = field(default=None, metadata={"help": "Weight of the confirmation loss."})
+    threshold: float | None = field(
+        default=None, metadata={"help": "Probability from which a link is kept; the checkpoint's default."}
+    )
     paper: bool = field(
         default=False, metadata={"help": "Start from LDNetConfig.paper() (arXiv 2502.12614)."}
     )
 
     def config_fields(self) -> dict[str, Any]:
         """Fields of `LDNetConfig` that were set."""
-        chosen = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoder", "model", "paper")
-        }
+        chosen = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_IN_CONFIG}
         return {name: value for name, value in chosen.items() if value is not None}
 
 

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from ldnet.processing.alignment import TokenCase
-from ldnet.processing.links import Loop, encode_loops
+from ldnet.processing.links import Loop, RecordLinks, encode_loops
 from ldnet.processing.processing_ldnet import LDNetProcessor
-from ldnet.processing.schema import EntityType, Label, LabelKind, RelationType, Schema
+from ldnet.processing.schema import Label
+from ldnet.processing.schema_labels import MENTIONS_OF
+from ldnet.train.confirmation import gold_candidates
 from ldnet.train.dataset import Example, label_key
+
+ORDER = tuple(MENTIONS_OF)  # structures as `Schema.labels` has them
 
 
 @dataclass
@@ -53,15 +57,20 @@ class LDNetCollator:
         rng = np.random.default_rng([self.seed, self.epoch, *(example.index for example in examples)])
         labels = self.choose_labels(examples, rng)
         position = {label_key(label): i for i, label in enumerate(labels)}
-        schema = self.processor.encode_schema(prompt_schema(labels))
+        schema = self.processor.encode_labels(labels)
         width = schema["schema_input_ids"].shape[1] if self.processor.schema_attention == "full" else 0
-        batch = self.processor.encode_tokens([example.tokens for example in examples], width)
+        batch = self.processor.encode_tokens(
+            [example.tokens for example in examples], width, [example.question for example in examples]
+        )
         if self.lower_case_share and "case_ids" in batch:
             drawn = torch.from_numpy(rng.random((len(examples), 1)) < self.lower_case_share)
             batch["case_ids"] = torch.where(
                 drawn, batch["case_ids"].clamp(max=TokenCase.LOWER), batch["case_ids"]
             )
-        return batch | schema | self.link_targets(examples, position)
+        gold = local_loops(examples, position)
+        links = [encode_loops(loops, self.processor.fragment_links) for loops in gold]
+        targets = self.link_targets(examples, position, links)
+        return batch | schema | targets | self.candidates(gold, links, labels)
 
     def choose_labels(self, examples: Sequence[Example], rng: np.random.Generator) -> list[Label]:
         """Labels of the batch: those that occur and a draw of the other annotated ones."""
@@ -77,37 +86,34 @@ class LDNetCollator:
             present = [key for key in keys if key in occurring]
             drawn = rng.permutation(len(absent))[: max(0, self.max_labels - len(present))]
             keys = present + [absent[i] for i in sorted(drawn)]
-        # Entities stand before relations whatever the draw: Schema.labels has that order.
+        # Shuffled within their structure only: at inference too a schema's structures follow each other.
         order = rng.permutation(len(keys)) if self.shuffle_labels else range(len(keys))
-        return sorted((candidates[keys[i]] for i in order), key=lambda label: label.kind != LabelKind.MENTION)
+        return sorted((candidates[keys[i]] for i in order), key=lambda label: ORDER.index(label.structure))
 
+    @staticmethod
     def link_targets(
-        self, examples: Sequence[Example], position: dict[tuple[int, str], int]
+        examples: Sequence[Example], position: dict[tuple[int, str], int], links: Sequence[RecordLinks]
     ) -> dict[str, Tensor]:
         """Gold links and masks; see `LinkTargets`.
 
         Args:
             examples: The texts.
-            position: Label key -> index in the batch's schema.
+            position: Label key -> index in the batch's labels.
+            links: Gold links of each text.
 
         Returns:
             `labels` and the fields of the targets.
         """
         found: dict[str, list[tuple[int, int, int]]] = {"open": [], "close": [], "inside": [], "next": []}
         annotated = torch.zeros((len(examples), len(position)), dtype=torch.bool)
-        for text, example in enumerate(examples):
-            labels = example.source.schema.labels
-            local = {i: position.get(label_key(labels[i])) for i in example.annotated}
-            annotated[text, [i for i in local.values() if i is not None]] = True
-            kept = [
-                Loop(local[loop.label], loop.mentions)
-                for loop in example.loops
-                if local[loop.label] is not None
-            ]
-            links = encode_loops(kept, self.processor.fragment_links)
+        for text, (example, of_text) in enumerate(zip(examples, links, strict=True)):
+            keys = (label_key(example.source.schema.labels[i]) for i in example.annotated)
+            annotated[text, [position[key] for key in keys if key in position]] = True
             for name, shift in (("open", 0), ("close", 0), ("inside", 1), ("next", 1)):
                 # Tokens move by one: a special token stands before every text.
-                found[name] += [(text, row + shift, column + 1) for row, column in getattr(links, name)]
+                found[name] += [(text, row + shift, column + 1) for row, column in getattr(of_text, name)]
+            for name in ("open", "close"):  # a class is linked with the text marker
+                found[name] += [(text, label, 0) for label in of_text.classes]
         return {
             "labels": torch.ones(len(examples), dtype=torch.long),
             **{f"{k}_links": torch.tensor(v, dtype=torch.long).reshape(-1, 3) for k, v in found.items()},
@@ -116,18 +122,21 @@ class LDNetCollator:
             "partial": torch.tensor([example.source.partial for example in examples]),
         }
 
+    def candidates(
+        self, gold: Sequence[list[Loop]], links: Sequence[RecordLinks], labels: Sequence[Label]
+    ) -> dict[str, Tensor]:
+        """Loops to learn confirmation from; see `LDNetModel.forward`."""
+        found, is_gold = gold_candidates(
+            gold, links, [label.mentions for label in labels], self.processor.limits
+        )
+        return {f"candidate_{k}": v for k, v in found._asdict().items()} | {"candidate_gold": is_gold}
 
-def prompt_schema(labels: Sequence[Label]) -> Schema:
-    """A schema whose labels are exactly `labels`, in their order.
 
-    Args:
-        labels: Mention labels before relation labels.
-
-    Returns:
-        The schema; argument types are left out, prompts do not show them. Names are the labels' whole words:
-        two sources of a batch may describe one name differently.
-    """
-    return Schema(
-        entities=tuple(EntityType(x.text) for x in labels if x.kind == LabelKind.MENTION),
-        relations=tuple(RelationType(x.text) for x in labels if x.kind == LabelKind.RELATION),
-    )
+def local_loops(examples: Sequence[Example], position: dict[tuple[int, str], int]) -> list[list[Loop]]:
+    """Gold loops of each text with the labels of the batch; those of other labels are left out."""
+    found = []
+    for example in examples:
+        labels = example.source.schema.labels
+        keys = [(label_key(labels[loop.label]), loop) for loop in example.loops]
+        found.append([Loop(position[key], loop.mentions) for key, loop in keys if key in position])
+    return found

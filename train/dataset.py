@@ -1,18 +1,24 @@
 """Records as training examples: tokens and loops once, whatever the batch asks for later."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch.utils.data import Dataset
 
 from ldnet.processing.alignment import TextTokens
-from ldnet.processing.links import Loop, record_loops
+from ldnet.processing.links import Loop
 from ldnet.processing.processing_ldnet import LDNetProcessor
+from ldnet.processing.record_loops import record_loops
 from ldnet.processing.schema import Label, Schema
+from ldnet.processing.windows import Window, plan_windows, sentence_starts, shift_loop
 
 logger = logging.getLogger(__name__)
+
+USUAL_SHARE = 0.99  # of the texts are no longer than a window
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Example:
         loops: Gold structures on token indices, labels as in the source's schema.
         annotated: Labels of the source's schema that were annotated in this text.
         supervision: Whether TA, AS and A2A are trained on it.
+        question: Tokens of the question about the text, if it is asked one.
     """
 
     index: int
@@ -51,6 +58,7 @@ class Example:
     loops: list[Loop]
     annotated: list[int]
     supervision: tuple[bool, bool, bool]
+    question: TextTokens | None = None
 
 
 @dataclass
@@ -80,14 +88,45 @@ def annotated_labels(record: dict, schema: Schema) -> list[int]:
     """
     declared = record.get("labels") or {}
     found = set()
-    for structure, types in (("entities", schema.entities), ("relations", schema.relations)):
-        if record.get(structure) is None:
-            continue
-        allowed = declared.get(structure)
-        found |= {
-            schema.label_id(structure, kind.name) for kind in types if allowed is None or kind.name in allowed
-        }
+    for label, places in enumerate(schema.places):
+        for structure, name, owner in places:
+            key = {"roles": "events", "qualifiers": "hyper_relations"}.get(structure, structure)
+            if record.get(key) is None or (key == "classes" and record[key].get(owner) is None):
+                continue
+            if _looked_for(declared.get(key), schema, structure, name, owner):
+                found.add(label)
     return sorted(found)
+
+
+def _looked_for(allowed: Any, schema: Schema, structure: str, name: str, owner: str | None) -> bool:
+    """Whether what a record's own `labels` say of a structure names a label; what is not said names all."""
+    if isinstance(allowed, dict):  # the classes of each task
+        allowed = allowed.get(owner)
+        return allowed is None or name in allowed
+    if structure == "qualifiers":
+        facts = schema.hyper_relations
+        names = [fact.name for fact in facts if name in {qualifier.name for qualifier in fact.qualifiers}]
+    else:  # what a record says of events and tasks holds for their roles and classes
+        names = [owner if structure in ("roles", "classes") else name]
+    return allowed is None or any(item in allowed for item in names)
+
+
+def usual_window(examples: Sequence[Example]) -> tuple[int | None, str]:
+    """How long the texts of a training are, and whether they are sentences.
+
+    Args:
+        examples: What is trained on.
+
+    Returns:
+        `window_length` and `window_unit` of `LDNetProcessor`: the length that one text in a hundred exceeds,
+        and `"sentence"` if fewer than a quarter of the texts seem to hold several sentences.
+    """
+    if not examples:
+        return None, "paragraph"
+    lengths = sorted(len(example.tokens) for example in examples)
+    several = sum(bool(sentence_starts(example.record["text"], example.tokens)) for example in examples)
+    length = max(lengths[math.ceil(USUAL_SHARE * len(lengths)) - 1], 1)
+    return length, "sentence" if several < len(examples) / 4 else "paragraph"
 
 
 def label_key(label: Label) -> tuple[int, str]:
@@ -101,8 +140,8 @@ class ExtractionDataset(Dataset):
     Args:
         processor: Tokenises and knows the encoder's limits.
         parts: Records of each source.
-        keep_too_long: Keep texts that do not fit the encoder (for scoring: their structures are missed); in
-            training they are left out. Either way they are counted and reported.
+        whole: Keep every text whole, for scoring. In training a text that does not fit the encoder is split
+            into overlapping windows, as in extraction; structures that lie in none are counted and reported.
     """
 
     def __init__(
@@ -110,46 +149,70 @@ class ExtractionDataset(Dataset):
         processor: LDNetProcessor,
         parts: Sequence[tuple[Source, list[dict]]],
         *,
-        keep_too_long: bool = False,
+        whole: bool = False,
     ):
         self.processor = processor
-        self.keep_too_long = keep_too_long
+        self.whole = whole
         self.examples: list[Example] = []
         self.losses: dict[str, Losses] = {}
         for source, records in parts:
             self._add(source, records)
 
     def _add(self, source: Source, records: list[dict]) -> None:
-        source.schema.require_supported()
         losses = self.losses.setdefault(source.name, Losses())
-        room = self.processor.room_for(source.schema)
+        most = self.processor.room_for(source.schema)
         tokenized = self.processor.tokenize_texts([record["text"] for record in records])
         for record, tokens in zip(records, tokenized, strict=True):
             losses.records += 1
-            if len(tokens) > room:
-                losses.causes[f"text of more than {room} tokens"] += 1
-                if not self.keep_too_long:
-                    continue
-            self.examples.append(self._example(source, record, tokens, losses))
+            question = None
+            if source.schema.question is not None and record.get("question"):
+                question = self.processor.tokenize_texts([record["question"]])[0]
+            room = most - (0 if question is None else len(question) + 1)
+            windows = self._windows(record, tokens, room, losses)
+            self._add_windows(source, record, tokens, question, windows, losses)
         logger.info("%s: %s", source.name, losses)
 
-    def _example(self, source: Source, record: dict, tokens: TextTokens, losses: Losses) -> Example:
+    def _windows(self, record: dict, tokens: TextTokens, room: int, losses: Losses) -> list[Window]:
+        if self.whole or room < 1:
+            if room < 1:
+                losses.causes["prompt and question leave no room for the text"] += 1
+            return [Window(0, len(tokens))] if self.whole else []
+        return plan_windows(record["text"], tokens, room)
+
+    def _add_windows(
+        self,
+        source: Source,
+        record: dict,
+        tokens: TextTokens,
+        question: TextTokens | None,
+        windows: list[Window],
+        losses: Losses,
+    ) -> None:
         loops, lost = record_loops(record, source.schema, tokens, self.processor.max_fragments)
         losses.structures += len(loops) + len(lost)
         losses.causes.update(cause.split(":")[0] for cause in lost)
         annotated = annotated_labels(record, source.schema)
-        allowed = set(annotated)
-        relations = record.get("relations") is not None and bool(source.schema.relations)
+        mentions = max((max(source.schema.labels[i].mentions) for i in annotated), default=0)
         fragments = self.processor.max_fragments > 1 and self.processor.fragment_links == "a2a"
-        return Example(
-            index=len(self.examples),
-            source=source,
-            record=record,
-            tokens=tokens,
-            loops=[loop for loop in loops if loop.label in allowed],
-            annotated=annotated,
-            supervision=(bool(annotated), bool(annotated), relations or (fragments and bool(annotated))),
-        )
+        loops = [loop for loop in loops if loop.label in set(annotated)]
+        reached: set[Loop] = set()
+        for window in windows:
+            inside = loops if len(windows) == 1 else [loop for loop in loops if window.holds(loop)]
+            reached.update(inside)
+            self.examples.append(
+                Example(
+                    index=len(self.examples),
+                    source=source,
+                    record=record,
+                    tokens=window.tokens_of(tokens),
+                    loops=[shift_loop(loop, -window.start) for loop in inside],
+                    annotated=annotated,
+                    supervision=(bool(annotated), mentions > 0, mentions > 1 or (fragments and mentions > 0)),
+                    question=question,
+                )
+            )
+        if missed := len(set(loops) - reached):
+            losses.causes["longer than a window"] += missed
 
     def __len__(self) -> int:
         return len(self.examples)

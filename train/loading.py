@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoTokenizer
 
 from ldnet.configuration_ldnet import LDNetConfig
@@ -46,6 +47,32 @@ def ignores_case(tokenizer: Any) -> bool:
     """Whether a tokenizer gives capitals the tokens of small letters."""
     capitals, small = (tokenizer(text, add_special_tokens=False).input_ids for text in ("ABC", "abc"))
     return capitals == small
+
+
+def set_dropout(encoder: nn.Module, rate: float) -> None:
+    """Change the dropout of an encoder, in its modules and its configuration.
+
+    Args:
+        encoder: Any transformers encoder.
+        rate: Share of activations to drop, in [0, 1).
+
+    Raises:
+        ModelError: If the rate is out of range.
+    """
+    if not 0.0 <= rate < 1.0:
+        raise ModelError(f"encoder_dropout: {rate} is out of range; it must lie in [0, 1)")
+    for name in vars(encoder.config):
+        if (
+            "dropout" in name
+            and "classifier" not in name
+            and isinstance(getattr(encoder.config, name), float)
+        ):
+            setattr(encoder.config, name, rate)
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        if isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT keeps a number
+            module.attention_dropout = rate
 
 
 def from_encoder(name: str, **config: Any) -> tuple[LDNetModel, LDNetProcessor]:

@@ -1,11 +1,14 @@
 """Record files -> sources of a training mixture, with what their folders say about them."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from ldnet.processing.schema import Schema
 from ldnet.train.data import RecordError, load_records, load_schema_for, manifest_of
 from ldnet.train.dataset import Source
+
+OWN_QUESTION = "?"  # stands in the schema of a data set whose records bring a question each
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +36,24 @@ def trainable_schema(schema: Schema, partial: bool) -> Schema:
         partial: Entities of partly marked sets teach wrong negatives: only their relations are used.
 
     Returns:
-        Entities and relations.
+        All of it, or all but the entities.
     """
-    return Schema(
-        entities=() if partial else schema.entities,
-        relations=schema.relations,
-        instruction=schema.instruction,
-    )
+    return replace(schema, entities=()) if partial else schema
+
+
+def schema_of_records(known: Schema | None, records: list[dict]) -> Schema:
+    """What can be asked of the texts of a data set.
+
+    Args:
+        known: Its schema, if it has one.
+        records: Its records.
+
+    Returns:
+        The schema, or that of the labels in use. Records that bring answers bring their questions.
+    """
+    schema = known or Schema.from_records(records)
+    answered = any(record.get("answers") is not None for record in records)
+    return replace(schema, question=OWN_QUESTION) if answered and schema.question is None else schema
 
 
 def load_source(path: str, root: str = "", schema: Schema | None = None) -> tuple[Source, list[dict]]:
@@ -61,12 +75,8 @@ def load_source(path: str, root: str = "", schema: Schema | None = None) -> tupl
     records = load_records(file, known)
     partial = is_partial(file)
     name = file.parent.name if (file.parent / "schema.json").exists() else file.name
-    usable = trainable_schema(known or Schema.from_records(records), partial)
+    usable = trainable_schema(schema_of_records(known, records), partial)
     if not usable.labels:
-        why = (
-            "its mentions are marked in part and it has no relations"
-            if partial
-            else "it has no entities or relations"
-        )
+        why = "its mentions are marked in part and it has nothing else" if partial else "it has no structures"
         raise RecordError(f"{file}: nothing to train on: {why}. Leave the file out.")
     return Source(name, usable, partial), records

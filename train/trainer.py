@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer, TrainerCallback
 
-from ldnet.processing.alignment import TextTokens
+from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
+from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
+from ldnet.train.confirmation import LoopProposer
 from ldnet.train.dataset import Example, ExtractionDataset
-from ldnet.train.metrics import TASKS, count_tasks, scores_from_counts
+from ldnet.train.metrics import TASKS, count_tasks, scores_from_rows
 from ldnet.train.sampling import SourceBatchSampler
 
 
@@ -36,15 +38,12 @@ def metrics_from_rows(prediction: EvalPrediction) -> dict[str, float]:
     """Micro scores of every task from rows of additive counts.
 
     Args:
-        prediction: `predictions` of shape `(texts, tasks * 3)`: tp, fp, fn a task.
+        prediction: `predictions` of shape `(texts, tasks * 3)`: the counts of each task.
 
     Returns:
-        Precision, recall and F1 a task, and `f1`: the mean F1 of entities and relations that have support.
+        The scores of each task, and `f1`, their mean that selects a model (`metrics.mean_f1`).
     """
-    counts = np.asarray(prediction.predictions).sum(0).reshape(len(TASKS), 3)
-    scores = {name: value for name, value in scores_from_counts(counts).items() if value is not None}
-    scored = [scores[f"{task}_f1"] for task in ("entities", "relations") if f"{task}_f1" in scores]
-    return scores | {"f1": float(np.mean(scored)) if scored else 0.0}
+    return scores_from_rows(prediction.predictions)
 
 
 class LDNetTrainer(Trainer):
@@ -72,6 +71,8 @@ class LDNetTrainer(Trainer):
         kwargs.setdefault("processing_class", kwargs["data_collator"].processor)
         super().__init__(**kwargs)
         self.args.remove_unused_columns = False  # the collator needs whole examples
+        if self.model.config.confirm_loops:
+            self.model.propose_loops = LoopProposer(self.data_collator.processor.limits)
         self.epoch_of = EpochOfDraws(self.data_collator)
         self.add_callback(self.epoch_of)
 
@@ -127,7 +128,7 @@ class LDNetTrainer(Trainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[None, Tensor, Tensor]:
-        """Counts (tp, fp, fn) a task of every example, so that shards add up and duplicates can be dropped.
+        """Counts of every task of every example, so that shards add up and duplicates can be dropped.
 
         Args:
             model: The model, possibly wrapped.
@@ -145,37 +146,43 @@ class LDNetTrainer(Trainer):
         # number of processes change no count.
         for source in {id(example.source): example.source for example in examples}.values():
             places = [i for i, example in enumerate(examples) if example.source is source]
-            rows[places] = torch.from_numpy(self.score_batch(model, [examples[i] for i in places]))
+            rows[places] = torch.from_numpy(self.score_batch([examples[i] for i in places]))
         rows = rows.to(self.args.device)
         return None, rows, torch.ones((len(rows), 1), dtype=torch.long, device=rows.device)
 
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
         """As in `Trainer`; remembers whose examples the batches index."""
         self._scored_dataset = dataloader.dataset
+        # A new one for every scoring: it keeps the label states of the weights as they are now.
+        self._scoring = UniversalIEPipeline(
+            model=self.accelerator.unwrap_model(self.model),
+            processor=self.data_collator.processor,
+            device=self.args.device,
+        )
         return super().evaluation_loop(dataloader, *args, **kwargs)
 
-    def score_batch(self, model: nn.Module, examples: list[Example]) -> np.ndarray:
-        """Extract from texts of one source and compare with gold.
+    def score_batch(self, examples: list[Example]) -> np.ndarray:
+        """Extract from texts of one source, as a user would, and compare with gold.
 
         Args:
-            model: The model.
-            examples: The texts; one that does not fit the encoder is scored as if nothing were found.
+            examples: The texts.
 
         Returns:
             Counts `(B, tasks * 3)`.
         """
-        processor, schema = self.data_collator.processor, examples[0].source.schema
-        room = processor.room_for(schema)
-        tokens = [x.tokens if len(x.tokens) <= room else TextTokens([], [], []) for x in examples]
-        prompt = processor.encode_schema(schema)
-        width = prompt["schema_input_ids"].shape[1] if processor.schema_attention == "full" else 0
-        inputs = self._prepare_inputs(processor.encode_tokens(tokens, width) | prompt)
+        schema = examples[0].source.schema
+        inputs = [scoring_input(example.record, schema) for example in examples]
         with torch.inference_mode(), self.compute_loss_context_manager():
-            outputs = model(**inputs, threshold=min(processor.label_thresholds(schema), default=0.5))
-        texts = [example.record["text"] for example in examples]
-        results = processor.post_process_extraction(outputs, texts, schema, tokens=tokens)
+            results = self._scoring(inputs, schema=schema, batch_size=len(examples), progress=False)
         counts = [count_tasks(x.record, found, schema) for x, found in zip(examples, results, strict=True)]
         return np.stack(counts).reshape(len(examples), -1)
+
+
+def scoring_input(record: dict, schema: Schema) -> str | dict[str, str]:
+    """What the pipeline is given for a record: its text, with its question where questions are asked."""
+    if schema.question is None or not record.get("question"):
+        return record["text"]
+    return {"text": record["text"], "question": record["question"]}
 
 
 def collate_indices(examples: list[Example]) -> dict[str, Tensor]:

@@ -47,7 +47,12 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         max_fragments: Most fragments of one mention; 1 = no discontinuous mentions.
         fragment_links: Links between fragments: `"as"` (lower triangle of the span links) or `"a2a"` (the
         paper).
-        threshold: Default probability from which a link is kept, in (0, 1).
+        confirm_loops: Judge every closed loop as a whole by a head of its own: links are shared, so that
+            loops close that no structure meant.
+        confirm_size: Width of that head.
+        confirm_weight: Weight of its loss against the link loss.
+        threshold: Default probability from which a link is kept, in (0, 1). A structure needs all its
+            links: at 0.5 it is too careful.
         initializer_range: Standard deviation of fresh weights.
     """
 
@@ -68,7 +73,10 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     relevance_weight: float | int = 0.5
     max_fragments: int = 1
     fragment_links: Literal["as", "a2a"] = "as"
-    threshold: float = 0.5
+    confirm_loops: bool = True
+    confirm_size: int = 128
+    confirm_weight: float | int = 0.5
+    threshold: float = 0.3
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -91,6 +99,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             "relevance_loss": "mean",
             "relevance_weight": 1.0,
             "fragment_links": "a2a",
+            "confirm_loops": False,
+            "threshold": 0.5,
         }
 
     @classmethod
@@ -135,6 +145,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             raise ValueError(f"LDNetConfig: head_dropout is {self.head_dropout}; it must lie in [0, 1)")
         if not 0.0 < self.rotary_base < math.inf:
             raise ValueError(f"LDNetConfig: rotary_base is {self.rotary_base}; it must be a positive number")
+        if self.confirm_size < 1:
+            raise ValueError(f"LDNetConfig: confirm_size is {self.confirm_size}; it must be at least 1")
         if self.max_fragments < 1:
             raise ValueError(f"LDNetConfig: max_fragments is {self.max_fragments}; it must be at least 1")
 
@@ -142,10 +154,11 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         """Check threshold and weights."""
         if not 0.0 < self.threshold < 1.0:
             raise ValueError(f"LDNetConfig: threshold is {self.threshold}; it must lie in (0, 1)")
-        if not 0.0 <= self.relevance_weight < math.inf:
-            raise ValueError(
-                f"LDNetConfig: relevance_weight is {self.relevance_weight}; it must be 0 or a positive number"
-            )
+        for name in ("relevance_weight", "confirm_weight"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"LDNetConfig: {name} is {getattr(self, name)}; it must be 0 or a positive number"
+                )
 
     def validate_prefix(self) -> None:
         """Check that the encoder can read label blocks."""

@@ -15,6 +15,8 @@ class LinkTargets(NamedTuple):
         open, close (`torch.LongTensor` of shape `(n, 3)`): Rows (text, label, token).
         inside, next (`torch.LongTensor` of shape `(n, 3)`): Rows (text, row token, column token).
         label_mask (`torch.BoolTensor` of shape `(B, M)`): True where the label was annotated in the text.
+        is_class (`torch.BoolTensor` of shape `(M,)`): True for class labels, whose only cell is the text
+            marker (token 0).
         token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
         supervision (`torch.BoolTensor` of shape `(B, 3)`): Whether TA, AS and A2A are trained on the text.
         partial (`torch.BoolTensor` of shape `(B,)`): Not every mention is marked: only cells that share a
@@ -27,6 +29,7 @@ class LinkTargets(NamedTuple):
     inside: Tensor
     next: Tensor
     label_mask: Tensor
+    is_class: Tensor
     token_mask: Tensor
     supervision: Tensor
     partial: Tensor
@@ -77,7 +80,10 @@ def link_loss(scores: LinkScores, targets: LinkTargets, lower_triangle: bool) ->
     """
     tokens = targets.token_mask
     pairs = tokens[:, :, None] & tokens[:, None, :]
-    labelled = targets.label_mask[:, :, None] & tokens[:, None, :]
+    marker = torch.zeros_like(tokens)
+    marker[:, 0] = True
+    cells = torch.where(targets.is_class[None, :, None], marker[:, None, :], tokens[:, None, :])
+    labelled = targets.label_mask[:, :, None] & cells
     gold_open, gold_close = (scatter_links(i, scores.open.shape) for i in (targets.open, targets.close))
     gold_inside, gold_next = (scatter_links(i, scores.inside.shape) for i in (targets.inside, targets.next))
     complete = ~targets.partial[:, None, None]

@@ -23,7 +23,15 @@ MARKER_OF_KIND = {
     LabelKind.MENTION: Marker.MENTION,
     LabelKind.RELATION: Marker.RELATION,
     LabelKind.CLASS: Marker.CLASS,
+    LabelKind.SPAN: Marker.TEXT_SPANS,
 }
+# What the model takes a label for: to it an answer is a mention under another marker.
+MODEL_KIND = {LabelKind.SPAN: LabelKind.MENTION}
+
+
+def model_kinds(labels: tuple[Label, ...]) -> list[int]:
+    """Kind of each label as the model knows it."""
+    return [int(MODEL_KIND.get(label.kind, label.kind)) for label in labels]
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ class Prompt:
     markers: list[tuple[int, int]]
     kinds: list[int]
 
+    @property
+    def labels(self) -> list[int]:
+        """Ids of the labels."""
+        return list(range(len(self.kinds)))
+
 
 def build_blocks(
     labels: tuple[Label, ...],
@@ -84,7 +97,7 @@ def build_blocks(
         row = [ids.markers[Marker.INSTRUCTION], *tokenize([instruction])[0], ids.end]
         rows.append(row)
         owners.append([-1] * len(row))
-    return Prompt(rows, owners, [(i, 0) for i in range(len(labels))], [int(label.kind) for label in labels])
+    return Prompt(rows, owners, [(i, 0) for i in range(len(labels))], model_kinds(labels))
 
 
 def build_prompt(
@@ -111,4 +124,29 @@ def build_prompt(
         markers.append((0, len(row)))
         row += [ids.markers[MARKER_OF_KIND[label.kind]], *block]
         owner += [i] * (len(block) + 1)
-    return Prompt([row], [owner], markers, [int(label.kind) for label in labels])
+    return Prompt([row], [owner], markers, model_kinds(labels))
+
+
+def pack_rows(prompt: Prompt, budget: int) -> list[list[int]]:
+    """Labels that are asked for together with full attention: as many, in their order, as a budget holds.
+
+    Args:
+        prompt: The prompt of all labels.
+        budget: Tokens that a prompt may have; the first label of a row is taken whatever its length.
+
+    Returns:
+        Label ids of each row; one row where everything fits.
+    """
+    length = len(prompt.rows[0])
+    if length <= budget or not prompt.markers:
+        return [prompt.labels]
+    starts = [column for _, column in prompt.markers]
+    rows: list[list[int]] = []
+    used = budget
+    for label, (start, end) in enumerate(zip(starts, [*starts[1:], length], strict=True)):
+        if used + end - start > budget:
+            rows.append([])
+            used = starts[0]  # the instruction stands in front of every row
+        rows[-1].append(label)
+        used += end - start
+    return rows

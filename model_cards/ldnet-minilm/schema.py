@@ -48,9 +48,6 @@ __all__ = [
     "SchemaError",
 ]
 
-# What this version can extract; asking for anything else is an error (`Schema.require_supported`).
-SUPPORTED = ("entities", "relations")
-
 
 @dataclass(frozen=True)
 class Schema:
@@ -183,7 +180,8 @@ class Schema:
     def labels(self) -> tuple[Label, ...]:
         """All labels in canonical order; a label's id is its position.
 
-        The order is entities, relations, hyper-relations, qualifiers, event types, roles, classes. The pair
+        The order is entities, relations, hyper-relations, qualifiers, event types, roles, classes, answers,
+        spans. The pair
         (kind, name) is one label: an entity type and an event type of one name share it, and so do a
         relation, a hyper-relation and a qualifier. A role that two event types have (or whose word is a
         relation's) is named `type: role`, a class that two tasks have `task: class`.
@@ -195,6 +193,7 @@ class Schema:
                 first,
                 description=label.description if first.description is None else first.description,
                 threshold=label.threshold if first.threshold is None else first.threshold,
+                mentions=first.mentions | label.mentions,
             )
         return tuple(merged.values())
 
@@ -205,6 +204,14 @@ class Schema:
             (label.structure, name, owner): position[label.kind, label.name]
             for owner, name, label in label_uses(self)
         }
+
+    @cached_property
+    def places(self) -> tuple[tuple[tuple[str, str, str | None], ...], ...]:
+        """Of each label where the schema has it: structure, name there, and event type or task."""
+        found: list[list[tuple[str, str, str | None]]] = [[] for _ in self.labels]
+        for place, label in self._label_ids.items():
+            found[label].append(place)
+        return tuple(map(tuple, found))
 
     def label_id(self, structure: str, name: str, owner: str | None = None) -> int:
         """Return the position in `labels` of a label of the schema.
@@ -227,20 +234,6 @@ class Schema:
                 f"{did_you_mean(name, known)} Correct it or add the label."
             )
         return self._label_ids[key]
-
-    def unsupported(self) -> list[str]:
-        """Name the structures asked for that this version cannot extract yet."""
-        asked = [key for key in (*STRUCTURES, "question", "spans") if getattr(self, key)]
-        return [key for key in asked if key not in SUPPORTED]
-
-    def require_supported(self) -> None:
-        """Raise `SchemaError` if the schema asks for something that this version cannot extract yet."""
-        asked = self.unsupported()
-        if asked:
-            raise SchemaError(
-                f"Schema: asks for {', '.join(asked)}, which this version cannot extract yet; it extracts "
-                f"{' and '.join(SUPPORTED)}. {_HINTS.get(asked[0], 'Leave the others out of the schema.')}"
-            )
 
     def without_descriptions(self) -> "Schema":
         """Return the same schema with the labels' names only."""
@@ -272,9 +265,6 @@ class Schema:
         for key in ("relations", "hyper_relations"):
             kept[key] = tuple(_restrict_ends(item, types) for item in kept.get(key, getattr(self, key)))
         return replace(self, **kept)
-
-
-_HINTS = {"spans": 'Name the labels to look for, e.g. ["person", "organization"].'}
 
 
 def _restriction_problems(labels: dict[str, Any]) -> list[str]:

@@ -18,7 +18,9 @@ class Label:
         description (`str`, *optional*): What it means.
         threshold (`float`, *optional*): Its own decision threshold, in (0, 1).
         structure (`str`): What it belongs to: "entities", "relations", "hyper_relations", "qualifiers",
-            "events", "roles" or "classes"; the first of them where several share the label.
+            "events", "roles", "classes", "answers" or "spans"; the first of them where several share the
+            label.
+        mentions (`frozenset[int]`): Numbers of mentions that its loops may go through (0: a class).
     """
 
     kind: LabelKind
@@ -26,11 +28,26 @@ class Label:
     description: str | None
     threshold: float | None
     structure: str
+    mentions: frozenset[int]
 
     @property
     def text(self) -> str:
         """The words that stand behind the label's marker."""
         return self.name if self.description is None else f"{self.name} : {self.description}"
+
+
+# Mentions that a loop of a structure's label goes through, one after the other.
+MENTIONS_OF = {
+    "entities": 1,
+    "relations": 2,
+    "hyper_relations": 2,
+    "qualifiers": 3,
+    "events": 1,
+    "roles": 2,
+    "classes": 0,
+    "answers": 1,
+    "spans": 1,
+}
 
 
 def label_uses(schema: Any) -> Iterator[tuple[str | None, str, Label]]:
@@ -44,7 +61,8 @@ def label_uses(schema: Any) -> Iterator[tuple[str | None, str, Label]]:
     """
 
     def use(kind: LabelKind, structure: str, item: LabelType, name: str | None = None) -> Label:
-        return Label(kind, name or item.name, item.description, item.threshold, structure)
+        mentions = frozenset({MENTIONS_OF[structure]})
+        return Label(kind, name or item.name, item.description, item.threshold, structure, mentions)
 
     for structure in ("entities", "relations", "hyper_relations"):
         kind = LabelKind.MENTION if structure == "entities" else LabelKind.RELATION
@@ -63,6 +81,10 @@ def label_uses(schema: Any) -> Iterator[tuple[str | None, str, Label]]:
             for item in items:
                 name = f"{owner}: {item.name}" if item.name in shared else item.name
                 yield owner, item.name, use(kind, structure, item, name)
+    for structure, asked in (("answers", schema.question is not None), ("spans", schema.spans)):
+        if asked:
+            name = structure.removesuffix("s")
+            yield None, name, use(LabelKind.SPAN, structure, LabelType(name))
 
 
 def shared_label_problems(schema: Any, source: str) -> list[str]:

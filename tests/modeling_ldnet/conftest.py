@@ -70,9 +70,11 @@ def make_inputs(make_processor):
 
 @pytest.fixture(scope="session")
 def make_gold():
-    """`make_gold(inputs, seed)`: three random gold links a kind and text, as arguments of `forward`."""
+    """`make_gold(inputs, seed)`: three random gold links a kind and text, as arguments of `forward`; with
+    `candidates=True` two candidates a text as well.
+    """
 
-    def make(inputs, seed=0):
+    def make(inputs, seed=0, candidates=False):
         generator = torch.Generator().manual_seed(seed)
         batch, num_labels = len(inputs["input_ids"]), len(inputs["schema_kinds"])
         found = {"open_links": [], "close_links": [], "inside_links": [], "next_links": []}
@@ -85,13 +87,22 @@ def make_gold():
                 found["close_links"].append((text, label, second))
                 found["inside_links"].append((text, first, second))
                 found["next_links"].append((text, second, first))
-        return {
+        gold = {
             "labels": torch.ones(batch, dtype=torch.long),
             **{name: torch.tensor(rows) for name, rows in found.items()},
             "annotated": torch.ones((batch, num_labels), dtype=torch.bool),
             "supervision": torch.ones((batch, 3), dtype=torch.bool),
             "partial": torch.zeros(batch, dtype=torch.bool),
         }
+        if candidates:
+            pieces = [(i, place, 1, 1) for i in range(2 * batch) for place in (0, 1)]
+            gold |= {
+                "candidate_text": torch.arange(batch).repeat_interleave(2),
+                "candidate_label": torch.zeros(2 * batch, dtype=torch.long),
+                "candidate_pieces": torch.tensor(pieces),
+                "candidate_gold": torch.arange(2 * batch) % 2 == 0,
+            }
+        return gold
 
     return make
 
@@ -119,6 +130,7 @@ def make_targets():
             inside=inside,
             next=index(length, length),
             label_mask=flags(batch, labels),
+            is_class=flags(labels, share=0.3),
             token_mask=flags(batch, length),
             supervision=flags(batch, 3),
             partial=flags(batch, share=0.5),

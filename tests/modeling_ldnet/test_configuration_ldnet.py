@@ -23,6 +23,9 @@ OTHER_VALUES = {
     "relevance_weight": 0.125,
     "max_fragments": 3,
     "fragment_links": "a2a",
+    "confirm_loops": False,
+    "confirm_size": 6,
+    "confirm_weight": 0.125,
     "threshold": 0.375,
     "initializer_range": 0.01,
 }
@@ -75,6 +78,8 @@ def test_paper_is_eq_15_to_18_on_one_sequence():
         "relevance_loss": "mean",
         "relevance_weight": 1.0,
         "fragment_links": "a2a",
+        "confirm_loops": False,
+        "threshold": 0.5,
     }
 
 
@@ -120,6 +125,9 @@ def test_config_save_load_keeps_choices_made_for_the_encoder(tmp_path, make_enco
         ("threshold", float("nan"), "threshold is nan"),
         ("relevance_weight", -0.5, "relevance_weight is -0.5; it must be 0 or a positive number"),
         ("relevance_weight", float("nan"), "relevance_weight is nan"),
+        ("confirm_weight", -0.5, "confirm_weight is -0.5; it must be 0 or a positive number"),
+        ("confirm_weight", float("inf"), "confirm_weight is inf"),
+        ("confirm_size", 0, "confirm_size is 0; it must be at least 1"),
         (
             "label_drop",
             "jont",

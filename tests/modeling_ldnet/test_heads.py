@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.heads import (
+    Gates,
     LinkHead,
     LinkScores,
     RelevanceHead,
@@ -242,7 +243,8 @@ def test_gate_scores_gates_columns_and_closings_by_token_or_marker(make_gates, f
     batch, labels, length = 2, 3, 4
     scores = LinkScores(*(torch.randn(batch, rows, length) for rows in (labels, labels, length, length)))
     gates = make_gates(0, batch, labels, length, close_by_marker)
-    gated = gate_scores(scores, gates, form, close_by_marker)
+    is_class = torch.tensor([False, True, False])
+    gated = gate_scores(scores, gates, form, close_by_marker, is_class)
     for name, found in gated._asdict().items():
         for text, row, column in torch.cartesian_prod(*map(torch.arange, found.shape)).tolist():
             place = row if name == "close" and close_by_marker else column
@@ -250,8 +252,23 @@ def test_gate_scores_gates_columns_and_closings_by_token_or_marker(make_gates, f
                 getattr(scores, name)[text, row, column].item(),
                 getattr(gates, name)[text, place].item(),
             )
-            expected = gate_slowly(score, gate, form)
+            ungated = name in ("open", "close") and is_class[row]  # a class has no token to be relevant
+            expected = gate_slowly(score, gate, "none" if ungated else form)
             assert torch.sigmoid(found[text, row, column]).item() == pytest.approx(expected, abs=1e-5), name
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("close_by_marker", [False, True])
+def test_gates_get_no_gradient_from_the_links_of_a_class(make_gates, form, close_by_marker):
+    scores = LinkScores(*(torch.randn(1, rows, 4) for rows in (1, 1, 4, 4)))
+    gates = Gates(*(gate.requires_grad_() for gate in make_gates(0, 1, 1, 4, close_by_marker)))
+    gated = gate_scores(scores, gates, form, close_by_marker, torch.tensor([True]))
+    assert torch.equal(gated.open, scores.open)
+    assert torch.equal(gated.close, scores.close)
+    if form != "none":
+        (gated.open.sum() + gated.close.sum()).backward()
+        assert not gates.open.grad.any()
+        assert not gates.close.grad.any()
 
 
 def slow_relevance(head, state, row):

@@ -40,12 +40,12 @@ def gold_cells(index, text):
 
 
 def link_loss_slowly(scores, targets, lower_triangle, text):
-    """Eq. 12-14 of one text, cell by cell."""
+    """Eq. 12-14 of one text, cell by cell; a class has one cell, the text marker, in either direction."""
     tokens = [i for i, legal in enumerate(targets.token_mask[text].tolist()) if legal]
     labels = [i for i, legal in enumerate(targets.label_mask[text].tolist()) if legal]
     ta, inside, following = [], [], []
-    for label, token in itertools.product(labels, tokens):
-        for name in ("open", "close"):
+    for label in labels:
+        for token, name in itertools.product([0] if targets.is_class[label] else tokens, ("open", "close")):
             gold = (label, token) in gold_cells(getattr(targets, name), text)
             ta.append((getattr(scores, name)[text, label, token].item(), gold))
     for name, cells in (("inside", inside), ("next", following)):
@@ -111,6 +111,7 @@ def one_text(**fields):
     none = torch.zeros((0, 3), dtype=torch.long)
     base = {"open": none, "close": none, "inside": none, "next": none}
     base["label_mask"] = torch.ones((1, 2), dtype=torch.bool)
+    base["is_class"] = torch.zeros(2, dtype=torch.bool)
     base["token_mask"] = torch.ones((1, 4), dtype=torch.bool)
     base["supervision"] = torch.ones((1, 3), dtype=torch.bool)
     base["partial"] = torch.zeros(1, dtype=torch.bool)
@@ -126,6 +127,10 @@ def one_text(**fields):
         ({}, True, (16, 16, 16)),
         ({"token_mask": [[False, True, True, False]]}, False, (8, 3, 4)),
         ({"label_mask": [[True, False]]}, False, (8, 10, 16)),
+        ({"is_class": [True, False]}, False, (10, 10, 16)),
+        ({"is_class": [True, True], "token_mask": [[False, True, True, False]]}, False, (4, 3, 4)),
+        ({"is_class": [True, False], "label_mask": [[False, True]]}, False, (8, 10, 16)),
+        ({"is_class": [True, True], "supervision": [[True, False, False]]}, False, (4, 0, 0)),
         ({"supervision": [[True, False, False]]}, False, (16, 0, 0)),
         ({"supervision": [[False, True, False]]}, True, (0, 16, 0)),
         ({"partial": [True]}, False, (16, 0, 0)),
@@ -156,6 +161,26 @@ def test_link_loss_gradient_is_negative_on_gold_and_positive_elsewhere():
     link_loss(LinkScores(opened, *rest), targets, False).sum().backward()
     assert opened.grad[0, 1, 2] < 0
     assert (opened.grad[0] > 0).sum() == 7
+
+
+def test_link_loss_of_a_class_reaches_the_text_marker_alone():
+    targets = one_text(
+        is_class=[True, False], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
+    )
+    scores = [torch.zeros(1, rows, 4, requires_grad=True) for rows in (2, 2, 4, 4)]
+    link_loss(LinkScores(*scores), targets, False).sum().backward()
+    for part in scores[:2]:
+        assert part.grad[0, 0, 0] < 0
+        assert part.grad[0, 0, 1:].tolist() == [0.0] * 3
+        assert part.grad[0, 1, 0] == 0.0
+        assert (part.grad[0, 1, 1:] > 0).all()
+
+
+def test_link_loss_of_a_class_that_does_not_hold_pushes_its_two_links_down():
+    targets = one_text(is_class=[True, True], supervision=[[True, False, False]])
+    scores = [torch.zeros(1, rows, 4, requires_grad=True) for rows in (2, 2, 4, 4)]
+    link_loss(LinkScores(*scores), targets, False).sum().backward()
+    assert all((part.grad[0, :, 0] > 0).all() for part in scores[:2])
 
 
 def relevance_slowly(targets, form, text):
@@ -242,6 +267,22 @@ def test_relevance_loss_balanced_weighs_one_relevant_token_like_all_others():
     gates = Gates(*(torch.zeros(1, 4, requires_grad=True) for _ in range(4)))
     relevance_loss(gates, relevance_targets(targets, "text"), targets, "balanced", False).sum().backward()
     assert gates.open.grad[0].tolist() == pytest.approx([1 / 6, -1 / 2, 1 / 6, 1 / 6])
+
+
+@pytest.mark.parametrize("form", ["text", "endpoint", "span"])
+def test_relevance_of_the_text_marker_is_never_asked(form):
+    """The links of a class meet in the text marker, but no gate stands there."""
+    targets = one_text(
+        is_class=[True, False], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
+    )
+    gold = relevance_targets(targets, form)
+    by_marker = form != "text"
+    widths = (4, 2 if by_marker else 4, 4, 4)
+    gates = Gates(*(torch.zeros(1, width, requires_grad=True) for width in widths))
+    relevance_loss(gates, gold, targets, "balanced", by_marker).sum().backward()
+    assert gates.open.grad[0, 0] == 0.0
+    assert (gates.open.grad[0, 1:] > 0).all()
+    assert by_marker or gates.close.grad[0, 0] == 0.0
 
 
 def test_relevance_loss_is_finite_for_extreme_logits_of_half_precision():

@@ -1,17 +1,29 @@
 """`LDNetModel`: invariances, label states, sparse links against dense ones, damaged weights."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from ldnet.modeling_ldnet import SchemaStates
+from ldnet.modeling_ldnet import CLASS_KIND
 from ldnet.processing.schema import Schema
 from ldnet.pruning import links_above
 
 PREFIX_KINDS = ("bert", "roberta", "modernbert")
+STRUCTURES = ("entities", "relations", "hyper_relations", "events", "answers", "spans")
 TEXTS = ["Tim works for Apple.", "Ada is in the place, for the person of the organization.", "Åse"]
-SCHEMA = {"entities": ["person", "organization of the place"], "relations": ["works for", "in"]}
+EVERYTHING = Schema.from_any(
+    {
+        "entities": ["person"],
+        "relations": ["works for"],
+        "hyper_relations": [{"type": "in", "qualifiers": ["place"]}],
+        "events": [{"type": "works", "roles": ["person"]}],
+        "classes": {"topic": ["for", "the"], "tone": {"labels": ["in", "of"], "multi_label": True}},
+        "question": "the person",
+        "spans": True,
+    }
+)
 
 
 def add_padding(inputs, columns, pad_id):
@@ -41,7 +53,7 @@ def probabilities(output, text, length):
     return torch.sigmoid(torch.cat([part.flatten() for part in cut]))
 
 
-def assert_same_texts(left, right, pairs, inputs, atol=1e-6):
+def assert_same_texts(left, right, pairs, inputs, atol=5e-6):
     """`pairs`: (text in `left`, text in `right`, text in `inputs`)."""
     for one, other, text in pairs:
         length = int(inputs["attention_mask"][text].sum())
@@ -55,7 +67,7 @@ def assert_same_texts(left, right, pairs, inputs, atol=1e-6):
 
 
 def test_batch_equals_one_text_at_a_time(any_model, make_inputs, run, take_texts):
-    inputs = make_inputs(any_model)
+    inputs = make_inputs(any_model, TEXTS, EVERYTHING)
     together = run(any_model, inputs)
     for text in range(len(TEXTS)):
         alone = run(any_model, take_texts(inputs, [text]))
@@ -63,15 +75,15 @@ def test_batch_equals_one_text_at_a_time(any_model, make_inputs, run, take_texts
 
 
 def test_padding_changes_nothing(any_model, make_inputs, run):
-    inputs = make_inputs(any_model)
+    inputs = make_inputs(any_model, TEXTS, EVERYTHING)
     padded = add_padding(inputs, 7, any_model.config.encoder_config.pad_token_id)
     assert_same_texts(
         run(any_model, inputs), run(any_model, padded), [(i, i, i) for i in range(len(TEXTS))], inputs
     )
 
 
-def test_padding_of_a_batch_has_no_links(any_model, make_inputs, run):
-    inputs = make_inputs(any_model)
+def test_padding_and_questions_have_no_links(any_model, make_inputs, run):
+    inputs = make_inputs(any_model, TEXTS, EVERYTHING)
     links = run(any_model, inputs, threshold=0.01).links
     assert len(links.open) > 0
     for index in (links.open, links.close):
@@ -111,7 +123,7 @@ def test_further_labels_change_others_only_through_the_attention_of_the_text(
     torch.testing.assert_close(schema_many.states[:2], schema_few.states, atol=1e-5, rtol=0)
     texts = {name: few[name] for name in ("input_ids", "attention_mask", "token_mask")}
     # The old labels, read by texts that attend to all labels.
-    mixed = SchemaStates(schema_few.states, schema_few.kinds, schema_many.cache, schema_few.projected)
+    mixed = replace(schema_few, cache=schema_many.cache)
     through_text, wide, narrow = (
         run(model, texts, schema_states=s) for s in (mixed, schema_many, schema_few)
     )
@@ -268,20 +280,21 @@ def test_links_decode_to_the_structures_of_the_dense_logits(
         label_drop=label_drop,
         relevance_target=relevance_target,
     )
-    processor, schema = make_processor(model.config), Schema.from_any(SCHEMA)
-    texts = ["Tim in", "Ed"]  # where all links are on, the structures of a longer text are too many to list
+    processor, schema = make_processor(model.config), EVERYTHING
+    texts = ["the in of", "Ed"]  # where all links are on, the structures of a longer text are too many
     inputs = make_inputs(model, texts, schema)
     found = 0
     for threshold in (0.1, 0.5, 0.9):
         output = run(model, inputs, threshold=threshold)
-        shape = model.loop_shape(inputs["schema_kinds"], threshold)
+        is_class = inputs["schema_kinds"] == CLASS_KIND
+        shape = model.loop_shape(is_class, int(inputs["schema_mentions"]), threshold)
         dense = links_above(output.link_logits, inputs["token_mask"], shape)
         options = {"threshold": 1e-6}  # the links have been chosen already
         results = processor.post_process_extraction(output, texts, schema, **options)
         output.links = dense
         expected = processor.post_process_extraction(output, texts, schema, **options)
         assert not any(result["truncated"] for result in results)
-        found += sum(len(result["entities"]) + len(result["relations"]) for result in results)
+        found += sum(len(result[key]) for result in results for key in STRUCTURES)
         assert rounded(results) == rounded(expected)
     assert found > 0
 
@@ -297,9 +310,11 @@ def test_loop_shape_says_what_the_configuration_says(make_model):
     model = make_model(
         max_fragments=3, fragment_links="a2a", relevance_target="span", label_drop="prob", threshold=0.25
     )
-    shape = model.loop_shape(torch.tensor([0, 0]))
-    assert shape == (False, 3, "a2a", 0.25, "prob", True)
-    assert model.loop_shape(torch.tensor([0, 1]), 0.75) == (True, 3, "a2a", 0.75, "prob", True)
+    is_class = torch.tensor([False, True])
+    shape = model.loop_shape(is_class, 1)
+    assert shape.is_class is is_class
+    assert shape[1:] == (1, 3, "a2a", 0.25, "prob", True)
+    assert model.loop_shape(is_class, 3, 0.75)[1:] == (3, 3, "a2a", 0.75, "prob", True)
 
 
 # NaN

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ldnet.losses import LinkTargets, link_loss, relevance_loss, relevance_targets
+from ldnet.modeling_ldnet import CLASS_KIND
 
 
 def targets_of(batch):
@@ -15,6 +16,7 @@ def targets_of(batch):
         batch["inside_links"],
         batch["next_links"],
         batch["annotated"],
+        batch["schema_kinds"] == CLASS_KIND,
         batch["token_mask"],
         batch["supervision"],
         batch["partial"],

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ldnet.heads import Gates, LinkQueries, LinkScores, dense_scores, gate_scores
-from ldnet.processing.links import LoopLimits, decode_links
-from ldnet.processing.processing_ldnet import split_links
-from ldnet.processing.schema import Schema
+from ldnet.processing.extraction import split_links
+from ldnet.processing.links import LoopLimits, class_loops, decode_links
+from ldnet.processing.schema import ClassTask, HyperRelationType, LabelKind, Schema
 from ldnet.pruning import LoopShape, dense_links, links_above, sparse_links
 
 NAMES = ("open", "close", "inside", "next")
@@ -21,36 +21,46 @@ TOO_CLOSE = (
 )
 LONG = 300
 
-shapes = st.builds(
-    LoopShape,
-    has_pairs=st.booleans(),
-    max_fragments=st.integers(1, 3),
-    fragment_links=st.sampled_from(["as", "a2a"]),
-    threshold=st.floats(0.02, 0.98),
-    label_drop=st.sampled_from(["joint", "prob", "logit", "none"]),
-    close_by_marker=st.booleans(),
+settings_of_a_model = st.fixed_dictionaries(
+    {
+        "max_fragments": st.integers(1, 3),
+        "fragment_links": st.sampled_from(["as", "a2a"]),
+        "threshold": st.floats(0.02, 0.98),
+        "label_drop": st.sampled_from(["joint", "prob", "logit", "none"]),
+        "close_by_marker": st.booleans(),
+    }
 )
 
 
-def make_shape(**fields):
-    base = {"has_pairs": True, "max_fragments": 1, "fragment_links": "as", "threshold": 0.5}
-    return LoopShape(**(base | {"label_drop": "none", "close_by_marker": False} | fields))
+def make_shape(labels=1, **fields):
+    base = {"is_class": torch.zeros(labels, dtype=torch.bool), "mentions": 2, "max_fragments": 1}
+    base |= {"fragment_links": "as", "threshold": 0.5, "label_drop": "none", "close_by_marker": False}
+    return LoopShape(**(base | fields))
 
 
-def make_schema(num_entities, num_relations):
+def make_schema(entities=0, relations=0, facts=0, classes=0):
+    """A schema with so many labels; a fact has two, itself and a qualifier."""
     return Schema(
-        entities=[f"entity {i}" for i in range(num_entities)],
-        relations=[f"relation {i}" for i in range(num_relations)],
+        entities=[f"entity {i}" for i in range(entities)],
+        relations=[f"relation {i}" for i in range(relations)],
+        hyper_relations=[HyperRelationType(f"fact {i}", qualifiers=(f"value {i}",)) for i in range(facts)],
+        classes=[ClassTask("topic", [f"class {i}" for i in range(classes)], multi_label=True)]
+        if classes
+        else [],
     )
 
 
 def decode(links, batch, schema, shape):
     """{(label, mentions): score} of each text, and whether the step limit cut any of them."""
     limits = LoopLimits(shape.max_fragments, shape.fragment_links, MAX_STEPS)
-    decoded = [decode_links(part, schema, limits) for part in split_links(links, batch)]
-    return [{(loop.label, loop.mentions): loop.score for loop in loops} for loops, _ in decoded], any(
-        truncated for _, truncated in decoded
-    )
+    thresholds = [shape.threshold] * len(schema.labels)
+    found, cut_off = [], False
+    for part in split_links(links, batch):
+        loops, truncated = decode_links(part, schema, limits)
+        loops += class_loops(part.classes, schema, thresholds)
+        found.append({(loop.label, loop.mentions): loop.score for loop in loops})
+        cut_off |= truncated
+    return found, cut_off
 
 
 def cells(links):
@@ -65,26 +75,36 @@ def cells(links):
 
 
 def assume_no_score_at_the_threshold(queries, gates, shape):
-    scores = gate_scores(dense_scores(queries), gates, shape.label_drop, shape.close_by_marker)
+    scores = gate_scores(dense_scores(queries), gates, *shape[-2:], shape.is_class)
     cut = math.log(shape.threshold / (1 - shape.threshold))
     assume(all((part - cut).abs().min() > TOO_CLOSE for part in scores if part.numel()))
+    assume(not shape.is_class.any() or (class_logits(scores, shape) - cut).abs().min() > TOO_CLOSE)
+
+
+def class_logits(scores, shape):
+    """Of each class the mean of its links with the text marker."""
+    return torch.stack([scores.open[:, shape.is_class, 0], scores.close[:, shape.is_class, 0]]).mean(0)
 
 
 @settings(max_examples=200)
 @given(
     seed=st.integers(0, 1_000_000),
     batch=st.integers(1, 2),
-    length=st.integers(1, 7),
-    num_entities=st.integers(0, 2),
-    num_relations=st.integers(0, 2),
+    length=st.integers(1, 6),
+    counts=st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 1), st.integers(0, 2)),
     shift=st.floats(-3, 1),
-    shape=shapes,
+    fields=settings_of_a_model,
 )
 def test_sparse_links_decode_to_the_structures_of_dense_links(
-    make_queries, make_gates, seed, batch, length, num_entities, num_relations, shift, shape
+    make_queries, make_gates, seed, batch, length, counts, shift, fields
 ):
-    labels = num_entities + num_relations
-    shape = shape._replace(has_pairs=num_relations > 0)
+    schema = make_schema(*counts)
+    labels = len(schema.labels)
+    shape = make_shape(
+        is_class=torch.tensor([label.kind == LabelKind.CLASS for label in schema.labels], dtype=torch.bool),
+        mentions=max((max(label.mentions) for label in schema.labels), default=0),
+        **fields,
+    )
     queries = make_queries(seed, batch, labels, length, shift)
     gates = make_gates(seed, batch, labels, length, shape.close_by_marker)
     tokens = torch.rand((batch, length), generator=torch.Generator().manual_seed(seed)) < 0.85
@@ -96,14 +116,51 @@ def test_sparse_links_decode_to_the_structures_of_dense_links(
         assert sparse_cells[name].keys() <= dense_cells[name].keys(), name
         for cell, logit in sparse_cells[name].items():
             assert logit == pytest.approx(dense_cells[name][cell], abs=1e-4)
-    schema = make_schema(num_entities, num_relations)
     expected, cut_off = decode(dense, batch, schema, shape)
     assume(not cut_off)
     found, _ = decode(sparse, batch, schema, shape)
     for one, other in zip(found, expected, strict=True):
-        event(f"{min(len(other), 3)} structures")
+        event(
+            f"{min(len(other), 3)} structures, the longest of {max((len(m) for _, m in other), default='-')}"
+        )
         assert one.keys() == other.keys()
         assert one == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize("label_drop", ["joint", "prob", "logit", "none"])
+def test_class_logits_are_the_mean_of_two_ungated_links_with_the_text_marker(
+    make_queries, make_gates, label_drop
+):
+    is_class = torch.tensor([False, True, True])
+    for seed in (0, 1):  # labels of the schema, and labels of every text
+        queries, gates = make_queries(seed, 2, 3, 4), make_gates(seed, 2, 3, 4)
+        for threshold in (0.01, 0.99):
+            shape = make_shape(is_class=is_class, label_drop=label_drop, threshold=threshold)
+            tokens = torch.tensor([[False, True, True, False]] * 2)
+            expected = class_logits(dense_scores(queries), shape)
+            for links in (
+                sparse_links(queries, gates, tokens, shape),
+                dense_links(queries, gates, tokens, shape),
+            ):
+                assert links.class_logits[:, 0].tolist() == [-math.inf] * 2
+                torch.testing.assert_close(links.class_logits[:, 1:], expected)
+
+
+def test_class_labels_open_and_close_nothing_and_schemas_without_classes_have_no_class_logits(
+    make_queries, make_gates
+):
+    queries, gates, tokens = (
+        make_queries(0, 1, 2, 5, shift=50.0),
+        make_gates(0, 1, 2, 5),
+        torch.ones((1, 5)) > 0,
+    )
+    for find in (sparse_links, dense_links):
+        links = find(queries, gates, tokens, make_shape(is_class=torch.tensor([True, False])))
+        assert set(links.open[:, 1].tolist()) == set(links.close[:, 1].tolist()) == {1}
+        assert find(queries, gates, tokens, make_shape(2)).class_logits is None
+        alone = find(queries, gates, tokens, make_shape(is_class=torch.tensor([True, True]), mentions=0))
+        assert len(alone.open) == len(alone.close) == 0
+        assert torch.isfinite(alone.class_logits).all()
 
 
 def from_scores(open_scores, close_scores, inside, following):
@@ -150,11 +207,23 @@ def test_sparse_links_follows_a_relation_and_leaves_out_what_no_loop_reaches():
     assert links.next_logits.tolist() == [5.0]
 
 
+@pytest.mark.parametrize(("mentions", "found"), [(2, [[0, 2, 3]]), (3, [[0, 2, 3], [0, 4, 0]])])
+def test_sparse_links_goes_on_to_the_value_of_a_qualifier(mentions, found):
+    queries = from_scores(
+        matrix(1, 6, (0, 1)),
+        matrix(1, 6, (0, 0)),
+        matrix(6, 6, (1, 2), (3, 4), (0, 0)),
+        matrix(6, 6, (2, 3), (4, 0), (0, 5)),  # 0: no mention follows the third
+    )
+    tokens = torch.ones((1, 6), dtype=torch.bool)
+    links = sparse_links(queries, open_gates(6), tokens, make_shape(mentions=mentions))
+    assert links.next.tolist() == found
+    assert ([0, 0, 0] in links.inside.tolist()) is (mentions == 3)
+
+
 def test_sparse_links_without_relations_scores_no_next_links():
     queries = from_scores(matrix(1, 3, (0, 0)), matrix(1, 3), matrix(3, 3, (0, 1)), matrix(3, 3, (1, 2)))
-    links = sparse_links(
-        queries, open_gates(3), torch.ones((1, 3), dtype=torch.bool), make_shape(has_pairs=False)
-    )
+    links = sparse_links(queries, open_gates(3), torch.ones((1, 3), dtype=torch.bool), make_shape(mentions=1))
     assert links.inside.tolist() == [[0, 0, 1]]
     assert links.next.tolist() == []
 
@@ -166,7 +235,7 @@ def test_sparse_links_follows_the_pieces_of_a_mention(fragment_links, on):
     queries = from_scores(
         matrix(1, 5, (0, 0)), matrix(1, 5, (0, 4)), matrix(5, 5, *inside), matrix(5, 5, *following)
     )
-    shape = make_shape(has_pairs=False, max_fragments=2, fragment_links=fragment_links)
+    shape = make_shape(mentions=1, max_fragments=2, fragment_links=fragment_links)
     links = sparse_links(queries, open_gates(5), torch.ones((1, 5), dtype=torch.bool), shape)
     (found,), _ = decode(links, 1, make_schema(1, 0), shape)
     # Token i of a text stands at i + 1 in the model's sequence.
@@ -179,7 +248,7 @@ def test_links_above_keeps_legal_cells_over_the_threshold():
     tokens = torch.rand((2, 5), generator=generator) < 0.7
     for threshold in (0.1, 0.5, 0.9):
         for lower in (False, True):
-            shape = make_shape(threshold=threshold, max_fragments=3 if lower else 1)
+            shape = make_shape(3, threshold=threshold, max_fragments=3 if lower else 1)
             found = cells(links_above(scores, tokens, shape))
             for name in NAMES:
                 expected = set()
@@ -196,8 +265,8 @@ def test_links_above_keeps_legal_cells_over_the_threshold():
 
 def test_sparse_links_of_a_text_without_tokens_or_labels_is_empty(make_queries, make_gates):
     nothing = torch.zeros((1, 4), dtype=torch.bool)
-    no_tokens = sparse_links(make_queries(0), make_gates(0), nothing, make_shape())
-    no_labels = sparse_links(make_queries(0, labels=0), make_gates(0, labels=0), ~nothing, make_shape())
+    no_tokens = sparse_links(make_queries(0), make_gates(0), nothing, make_shape(2))
+    no_labels = sparse_links(make_queries(0, labels=0), make_gates(0, labels=0), ~nothing, make_shape(0))
     for links in (no_tokens, no_labels):
         assert [getattr(links, name).shape for name in NAMES] == [(0, 3)] * 4
         assert [len(getattr(links, f"{name}_logits")) for name in NAMES] == [0] * 4
@@ -235,7 +304,7 @@ def test_sparse_links_of_a_long_text_with_few_links_makes_no_square_tensor(
     )
     tokens, shape = (
         torch.ones((1, LONG), dtype=torch.bool),
-        make_shape(label_drop="joint", max_fragments=max_fragments),
+        make_shape(3, label_drop="joint", max_fragments=max_fragments, mentions=3),
     )
     made = shapes_made(sparse_links, queries, few, tokens, shape)
     links = sparse_links(queries, few, tokens, shape)
@@ -250,7 +319,7 @@ def test_sparse_links_of_a_long_text_with_few_links_makes_no_square_tensor(
 
 def test_sparse_links_with_all_links_on_scores_a_bounded_number_of_rows_at_a_time(make_queries, make_gates):
     queries, gates = make_queries(0, 1, 2, LONG, shift=100.0), make_gates(0, 1, 2, LONG)
-    tokens, shape = torch.ones((1, LONG), dtype=torch.bool), make_shape(max_fragments=2)
+    tokens, shape = torch.ones((1, LONG), dtype=torch.bool), make_shape(2, max_fragments=2)
     for size in shapes_made(sparse_links, queries, gates, tokens, shape):
         square = sorted(size)[-2:]
         assert len(size) < 3 or square[0] < LONG, size

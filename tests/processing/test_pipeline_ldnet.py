@@ -6,7 +6,15 @@ import datasets
 import pytest
 from transformers import pipeline
 
-from ldnet.processing.pipeline_ldnet import LOOK_AHEAD, MAX_PADDED_TOKENS, UniversalIEPipeline
+from ldnet.processing.alignment import TextTokens
+from ldnet.processing.pipeline_ldnet import (
+    LOOK_AHEAD,
+    MAX_PADDED_TOKENS,
+    UniversalIEPipeline,
+    _batches,
+    _Piece,
+    _Text,
+)
 from ldnet.processing.schema import Schema, SchemaError
 
 SCHEMA = {"entities": ["person", "organization"], "relations": [{"type": "works for", "symmetric": True}]}
@@ -131,16 +139,15 @@ def test_text_without_much_in_it_gives_a_result(pipe, full_pipe, text):
 
 
 def test_empty_text_has_no_structures(pipe):
-    assert pipe("", schema=SCHEMA) == {"text": "", "entities": [], "relations": [], "truncated": False}
+    empty = {"entities": [], "relations": [], "truncated": False, "windows": 1, "rows": 1}
+    assert pipe("", schema=SCHEMA) == {"text": "", **empty}
 
 
 @pytest.mark.parametrize("schema", [{}, [], {"entities": []}, Schema()])
 def test_empty_schema_asks_for_nothing(pipe, full_pipe, schema):
     for ask in (pipe, full_pipe):
-        assert ask(["a b", ""], schema=schema) == [
-            {"text": "a b", "truncated": False},
-            {"text": "", "truncated": False},
-        ]
+        nothing = {"truncated": False, "windows": 1, "rows": 1}
+        assert ask(["a b", ""], schema=schema) == [{"text": "a b", **nothing}, {"text": "", **nothing}]
 
 
 def test_schema_may_be_given_in_any_form(pipe, tmp_path):
@@ -163,18 +170,20 @@ def test_order_of_labels_changes_no_score(pipe):
     assert one["entities"]
 
 
-def test_500_labels_work_in_prefix_mode(pipe, full_pipe):
+def test_500_labels_work_in_one_row_or_several(pipe, full_pipe):
     labels = [f"person {i}" for i in range(500)]
-    result = pipe("in the place", schema=labels)
-    assert len(result["entities"]) > 1
-    with pytest.raises(ValueError, match="its 500 labels make a prompt of"):
-        full_pipe("in the place", schema=labels)
+    for ask, one_row in ((pipe, True), (full_pipe, False)):
+        result = ask("in the place", schema=labels)
+        assert len({entity["type"] for entity in result["entities"]}) > 1
+        assert (result["rows"] == 1) is one_row
 
 
 # ---- options of a call
 
 
-def test_threshold_of_the_call_holds_for_every_link(pipe):
+def test_threshold_of_the_call_holds_for_every_link(make_model, make_processor):
+    model = make_model(confirm_loops=False, threshold=0.5)
+    pipe = UniversalIEPipeline(model=model, processor=make_processor(model.config), device="cpu")
     counts = []
     for threshold in (0.25, 0.5, 0.9):
         results = pipe(TEXTS, schema=SCHEMA, threshold=threshold)
@@ -208,7 +217,8 @@ def test_options_of_the_pipeline_hold_where_the_call_has_none(tiny_model, tiny_p
     options = {"schema": SCHEMA, "threshold": 0.9, "overlap": "flat"}
     pipe = pipeline("universal-ie", model=tiny_model, processor=tiny_processor, device="cpu", **options)
     assert pipe(TEXTS) == pipe(TEXTS, **options)
-    assert pipe(TEXTS, threshold=0.5, overlap="nested") == rounded(expected)
+    default = tiny_processor.threshold
+    assert pipe(TEXTS, threshold=default, overlap="nested") == rounded(expected)
 
 
 def test_progress_bar_is_shown_when_asked(pipe, expected, capsys):
@@ -244,13 +254,32 @@ def test_old_schemas_are_forgotten(pipe, calls):
     assert calls == [1]
 
 
-def test_batches_are_of_like_length_and_long_texts_share_fewer(pipe):
-    lengths = [3, 500, 1, 500, 2, 4]
-    assert list(pipe._batches(lengths, 2)) == [[2, 4], [0, 5], [1, 3]]
-    sizes = [len(batch) for batch in pipe._batches([MAX_PADDED_TOKENS // 4] * 9, 100)]
-    assert sizes == [4, 4, 1]
-    assert list(pipe._batches([], 2)) == []
-    assert list(pipe._batches([2 * MAX_PADDED_TOKENS], 2)) == [[0]]
+def pieces(*lengths, rows=None, question=None):
+    """Pieces of texts of so many tokens, by their place."""
+    text = _Text("", TextTokens([], [], []), question, Schema(), [], [], 0)
+    rows = rows or [0] * len(lengths)
+    return [
+        _Piece(text, i, row, TextTokens([0] * n, [0] * n, [0] * n))
+        for i, (n, row) in enumerate(zip(lengths, rows, strict=True))
+    ]
+
+
+def places(batches):
+    return [[piece.window for piece in batch] for batch in batches]
+
+
+def test_batches_are_of_like_length_and_long_texts_share_fewer():
+    assert places(_batches(pieces(3, 500, 1, 500, 2, 4), 2)) == [[2, 4], [0, 5], [1, 3]]
+    assert list(map(len, _batches(pieces(*[MAX_PADDED_TOKENS // 4] * 9), 100))) == [4, 4, 1]
+    assert list(_batches([], 2)) == []
+    assert places(_batches(pieces(2 * MAX_PADDED_TOKENS), 2)) == [[0]]
+    asked = pieces(*[MAX_PADDED_TOKENS // 4] * 4, question=TextTokens([0], [0], [0]))
+    assert list(map(len, _batches(asked, 100))) == [3, 1]  # a question takes its place too
+
+
+def test_batches_are_of_one_label_row():
+    found = list(_batches(pieces(3, 1, 2, 5, 4, rows=[1, 0, 0, 1, 0]), 2))
+    assert places(found) == [[1, 2], [4], [0, 3]]
 
 
 def test_results_hold_plain_values(pipe):
@@ -267,23 +296,8 @@ def test_missing_schema_is_an_error_that_shows_one(pipe):
         pipe("x")
 
 
-@pytest.mark.parametrize(
-    ("schema", "named"),
-    [
-        ({"events": [{"type": "hire", "roles": ["who"]}]}, "events"),
-        ({"hyper_relations": [{"type": "in", "qualifiers": ["time"]}]}, "hyper_relations"),
-        ({"classes": {"topic": ["news"]}}, "classes"),
-        ({"question": "Who?"}, "question"),
-        ({"spans": True}, "spans"),
-    ],
-)
-def test_structures_that_are_not_built_yet_are_named(pipe, schema, named):
-    with pytest.raises(SchemaError, match=f"asks for {named}, .* it extracts entities and relations"):
-        pipe("x", schema=schema)
-
-
 def test_unknown_argument_is_a_type_error_that_names_the_known_ones(pipe):
-    with pytest.raises(TypeError, match=r"unknown arguments \['labels'\]; known are schema, threshold"):
+    with pytest.raises(TypeError, match=r"unknown arguments \['labels'\]; known are schema, .* truncation"):
         pipe("x", schema=SCHEMA, labels=["person"])
 
 
@@ -294,6 +308,10 @@ def test_bad_options_are_named(pipe):
         pipe("x", schema=SCHEMA, threshold=2)
     with pytest.raises(ValueError, match="batch_size: -1 is not possible"):
         pipe("x", schema=SCHEMA, batch_size=-1)
+    with pytest.raises(ValueError, match="truncation: 'cut' is unknown; use one of 'window', 'error'"):
+        pipe("x", schema=SCHEMA, truncation="cut")
+    with pytest.raises(ValueError, match="window_unit: 'page' is unknown"):
+        pipe("x", schema=SCHEMA, window_unit="page")
     with pytest.raises(SchemaError, match="Did you mean 'entities'"):
         pipe("x", schema={"entites": ["person"]})
 
@@ -307,15 +325,7 @@ def test_item_that_is_no_string_is_named_by_its_place(pipe):
         list(found)
 
 
-@pytest.mark.parametrize("inputs", [None, 5, {"text": "x"}, b"x"])
+@pytest.mark.parametrize("inputs", [None, 5, b"x"])
 def test_input_that_holds_no_texts_is_an_error_at_once(pipe, inputs):
     with pytest.raises(ValueError, match=r"inputs: .* is a \w+; give a text or an iterable of texts"):
         pipe(inputs, schema=SCHEMA)
-
-
-def test_text_that_is_too_long_is_named_by_its_place_and_not_cut(pipe, full_pipe):
-    long = "in the place of " * 625
-    assert len(long) == 10_000
-    for ask in (pipe, full_pipe):
-        with pytest.raises(ValueError, match="text 2: it has 2500 tokens, but the encoder has room for"):
-            ask(["x", "y z", long, "x"], schema=SCHEMA)

@@ -100,6 +100,8 @@ def test_schema_labels_are_unique_and_every_definition_has_one(schema):
     owned += [("classes", task.name, label.name) for task in schema.classes for label in task.labels]
     ids = [schema.label_id(structure, name, owner) for structure, owner, name in owned]
     assert len(set(ids)) == len(ids)  # roles and classes are never shared
+    for structure, asked in (("answers", schema.question is not None), ("spans", schema.spans)):
+        ids += [schema.label_id(structure, structure.removesuffix("s"))] if asked else []
     assert reached.isdisjoint(ids)
     assert reached | set(ids) == set(range(len(schema.labels)))
 
@@ -139,8 +141,8 @@ def test_schema_of_records_md_round_trips_with_its_key_order():
 
 
 def test_schema_labels_have_the_canonical_order_and_kinds():
-    labels = Schema.from_any(RECORDS_MD).labels
-    mention, relation, of_class = LabelKind.MENTION, LabelKind.RELATION, LabelKind.CLASS
+    labels = Schema.from_any(RECORDS_MD | {"question": "Who?", "spans": True}).labels
+    mention, relation, of_class, span = LabelKind
     assert [(label.kind, label.name, label.structure) for label in labels] == [
         (mention, "person", "entities"),
         (mention, "organization", "entities"),
@@ -154,6 +156,8 @@ def test_schema_labels_have_the_canonical_order_and_kinds():
         (relation, "place", "roles"),
         (of_class, "business", "classes"),
         (of_class, "sports", "classes"),
+        (span, "answer", "answers"),
+        (span, "span", "spans"),
     ]
 
 
@@ -238,7 +242,7 @@ def test_schema_label_ids_share_mentions_and_separate_roles_and_classes():
         "bad",
     ]  # fmt: skip
     assert schema.label_id("events", "attack") == schema.label_id("entities", "attack") == 0
-    assert schema.labels[0] == Label(LabelKind.MENTION, "attack", "a raid", None, "entities")
+    assert schema.labels[0] == Label(LabelKind.MENTION, "attack", "a raid", None, "entities", frozenset({1}))
     assert schema.label_id("relations", "agent") == 2
     assert schema.label_id("roles", "agent", "attack") == 4
     assert schema.label_id("classes", "good", "taste") == 8
@@ -290,23 +294,6 @@ def test_schema_restrict_with_wrong_keys_or_values_is_an_error():
         " Did you mean 'entities'?",
         "labels: entities holds 'a', not a list of names. Write [\"…\"].",
     ]
-
-
-def test_schema_require_supported_names_what_cannot_be_extracted():
-    Schema(["a"], ["b"], instruction="Read this.").require_supported()
-    assert Schema(["a"], ["b"]).unsupported() == []
-    schema = Schema(
-        ["a"], hyper_relations=["h"], events=["e"], classes=[ClassTask("t", ["l"])], question="Who?"
-    )
-    assert schema.unsupported() == ["hyper_relations", "events", "classes", "question"]
-    with pytest.raises(SchemaError) as caught:
-        schema.require_supported()
-    assert str(caught.value) == (
-        "Schema: asks for hyper_relations, events, classes, question, which this version cannot extract yet;"
-        " it extracts entities and relations. Leave the others out of the schema."
-    )
-    with pytest.raises(SchemaError, match="asks for spans, .* Name the labels to look for, e.g. "):
-        Schema(spans=True).require_supported()
 
 
 @pytest.mark.parametrize(("fields", "problem"), [

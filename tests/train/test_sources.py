@@ -2,7 +2,7 @@ import pytest
 
 from ldnet.processing.schema import Schema, SchemaError
 from ldnet.train.data import RecordError
-from ldnet.train.sources import is_partial, load_source, trainable_schema
+from ldnet.train.sources import is_partial, load_source, schema_of_records, trainable_schema
 
 
 def test_load_source_takes_schema_and_name_from_the_folder(tmp_path, work, write_set):
@@ -57,26 +57,51 @@ def test_partial_source_is_asked_for_relations_only(tmp_path, work, write_set):
     assert [relation.name for relation in source.schema.relations] == ["works for", "near"]
 
 
-def test_trainable_schema_leaves_out_what_is_not_built_yet():
-    schema = Schema.from_any(
-        {
-            "entities": ["a"],
-            "relations": ["r"],
-            "events": [{"type": "e", "roles": ["x"]}],
-            "classes": {"t": ["b"]},
-            "instruction": "find",
-        }
-    )
-    expected = {"entities": ["a"], "relations": ["r"], "instruction": "find"}
-    assert trainable_schema(schema, False) == Schema.from_any(expected)
-    assert trainable_schema(schema, True) == Schema.from_any({"relations": ["r"], "instruction": "find"})
+EVERYTHING = {
+    "entities": ["a"],
+    "relations": ["r"],
+    "hyper_relations": [{"type": "h", "qualifiers": ["q"]}],
+    "events": [{"type": "e", "roles": ["x"]}],
+    "classes": {"t": ["b"]},
+    "spans": True,
+    "instruction": "find",
+}
+
+
+def test_trainable_schema_is_all_but_the_entities_of_partly_marked_sets():
+    schema = Schema.from_any(EVERYTHING)
+    assert trainable_schema(schema, False) == schema
+    rest = {key: value for key, value in EVERYTHING.items() if key != "entities"}
+    assert trainable_schema(schema, True) == Schema.from_any(rest)
+
+
+def test_schema_of_records_with_answers_asks_questions():
+    asked = [{"text": "x", "question": "y", "answers": []}]
+    assert schema_of_records(None, asked) == Schema(question="?")
+    assert schema_of_records(Schema(["a"]), asked) == Schema(["a"], question="?")
+    assert schema_of_records(Schema(["a"], question="Who?"), asked) == Schema(["a"], question="Who?")
+    silent = [{"text": "x", "question": "y"}, {"text": "x", "answers": None}]
+    assert schema_of_records(Schema(["a"]), silent) == Schema(["a"])
+
+
+def test_source_of_questions_keeps_the_question_of_each_record(tmp_path, write_set):
+    records = [{"text": "ab", "question": q, "answers": [{"start": 0, "end": 1}]} for q in ("b?", "c?")]
+    source, loaded = load_source(str(write_set(tmp_path, None, records)))
+    assert [label.name for label in source.schema.labels] == ["answer"]
+    assert [record["question"] for record in loaded] == ["b?", "c?"]
+
+
+def test_source_of_every_structure_is_asked_all_of_them(tmp_path, write_set):
+    schema = Schema.from_any(EVERYTHING)
+    source, _ = load_source(str(write_set(tmp_path / "x", schema, [{"text": "x"}])))
+    assert source.schema == schema
 
 
 @pytest.mark.parametrize(
     ("schema", "manifest", "why"),
     [
-        ({"classes": {"topic": ["news"]}}, {}, "it has no entities or relations"),
-        ({"entities": ["a"]}, {"mentions_complete": False}, "marked in part and it has no relations"),
+        ({"instruction": "find"}, {}, "it has no structures"),
+        ({"entities": ["a"]}, {"mentions_complete": False}, "marked in part and it has nothing else"),
     ],
 )
 def test_source_with_nothing_to_train_on_is_an_error(tmp_path, write_set, schema, manifest, why):

@@ -48,7 +48,8 @@ def weights(model):
 # ---- training
 
 
-def test_gradient_accumulation_gives_the_weights_of_the_whole_batch(make_trainer):
+@pytest.mark.parametrize("config", [{"confirm_loops": False}, {}])
+def test_gradient_accumulation_gives_the_weights_of_the_whole_batch(make_trainer, config):
     trained = []
     for size, steps in ((8, 1), (2, 4)):
         trainer = make_trainer(
@@ -60,7 +61,10 @@ def test_gradient_accumulation_gives_the_weights_of_the_whole_batch(make_trainer
             warmup_steps=0,
             max_grad_norm=0.0,  # clipping would hide a wrong scale
             optim="sgd",  # Adam would blow up the rounding of gradients that are zero
+            config=config,
         )
+        # Of many loops that close, those are judged that come first in the order of the labels.
+        trainer.data_collator.shuffle_labels = False
         before = weights(trainer.model)
         trainer.train()
         assert trainer.state.global_step == 3
@@ -99,7 +103,7 @@ def test_optimizer_has_a_learning_rate_for_the_encoder_and_one_for_the_rest(make
     assert found.keys() == set(names.values())
     for name, (rate, decay) in found.items():
         assert rate == (1e-4 if name.startswith("encoder.") else 1e-2), name
-        assert decay == (0.0 if name.endswith("bias") or "LayerNorm" in name else 0.1), name
+        assert decay == (0.0 if "bias" in name or "LayerNorm" in name else 0.1), name
 
 
 def test_optimizer_without_head_learning_rate_has_one(make_trainer):
@@ -187,14 +191,17 @@ def test_plain_trainer_trains_with_our_collator(trainable, work, tmp_path, argum
 
 @pytest.fixture
 def mixed_dev(work, opinion):
-    """Two sources with different labels, records that annotate in part, one that does not fit."""
+    """Two sources with different labels, records that annotate in part, one that is read in windows."""
     records = copy.deepcopy(work[1])
     records[2]["labels"] = {"entities": ["place"], "relations": ["near"]}
     del records[3]["relations"]
-    records[4] = {"text": "of " * 600, "entities": [{"type": "place", "start": 0, "end": 2}]}
-    return lambda processor: dataset(
-        processor, ("work", (work[0], records)), ("opinion", opinion), keep_too_long=True
-    )
+    records[4] = {"text": "of " * 60, "entities": [{"type": "place", "start": 0, "end": 2}]}
+
+    def make(processor):
+        processor.max_length = 40
+        return dataset(processor, ("work", (work[0], records)), ("opinion", opinion), whole=True)
+
+    return make
 
 
 def direct_counts(model, processor, data):
@@ -204,9 +211,7 @@ def direct_counts(model, processor, data):
     for example in data.examples:
         schema = example.source.schema
         metrics = ExtractionMetrics(schema)
-        text = example.record["text"]
-        fits = len(example.tokens) <= processor.room_for(schema)
-        metrics.add(example.record, pipe(text, schema=schema) if fits else {})
+        metrics.add(example.record, pipe(example.record["text"], schema=schema))
         for task, scores in metrics.to_dict(bootstrap=0)["tasks"].items():
             total[task] += PRF(scores["tp"], scores["fp"], scores["fn"])
     return total
@@ -225,9 +230,10 @@ def test_evaluation_counts_equal_a_direct_loop(make_trainer, mixed_dev, batch_si
     trainer = make_trainer(dev=mixed_dev, per_device_eval_batch_size=batch_size)
     rows = counts_of(trainer)
     expected = direct_counts(trainer.model, trainer.data_collator.processor, trainer.eval_dataset)
-    assert rows.shape == (17, 9)
+    assert rows.shape == (17, 3 * len(TASKS))
     assert rows.sum(0).tolist() == [n for task in TASKS for n in vars(expected[task]).values()]
-    assert all(count.fp > 0 < count.support for count in expected.values())
+    asked = [expected[task] for task in ("entities", "relations", "relations_strict")]
+    assert all(count.fp > 0 < count.support for count in asked)
 
 
 def test_evaluation_gives_the_scores_of_its_counts(make_trainer, mixed_dev):
@@ -265,17 +271,19 @@ def test_evaluation_leaves_training_mode_draws_and_collator_alone(make_trainer, 
 
 
 def test_metrics_from_rows_adds_counts_and_averages_the_tasks_that_were_scored():
-    entities, none, relations = [3, 1, 1], [0, 0, 0], [1, 1, 1]
-    found = metrics_from_rows(EvalPrediction(np.array([[*entities, *none, *none]] * 2), None))
+    rows = np.zeros((2, len(TASKS), 3), dtype=int)
+    rows[:, TASKS.index("entities")] = 3, 1, 1
+    found = metrics_from_rows(EvalPrediction(rows.reshape(2, -1), None))
     assert found == {
         "entities_precision": 75.0,
         "entities_recall": 75.0,
         "entities_f1": 75.0,
         "f1": 75.0,
     }
-    found = metrics_from_rows(EvalPrediction(np.array([[*entities, *relations, *relations]]), None))
+    rows[0, TASKS.index("relations")] = 1, 1, 1
+    found = metrics_from_rows(EvalPrediction(rows.reshape(2, -1), None))
     assert (found["entities_f1"], found["relations_f1"], found["f1"]) == (75.0, 50.0, 62.5)
-    assert metrics_from_rows(EvalPrediction(np.zeros((0, 9)), None)) == {"f1": 0.0}
+    assert metrics_from_rows(EvalPrediction(rows[:0].reshape(0, 3 * len(TASKS)), None)) == {"f1": 0.0}
 
 
 # ---- best model, early stopping

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +29,7 @@ EncoderOption = Annotated[
         "--encoder", help="Folder or Hub id of an encoder whose tokens count, instead of a model's."
     ),
 ]
-DATA_HELP = "Records: .jsonl, .jsonl.gz or .json."
+DATA_HELP = "Records: .jsonl, .jsonl.gz, .json or .parquet."
 ThresholdOption = Annotated[
     float | None,
     typer.Option(
@@ -50,30 +49,6 @@ def note(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def supported_part(schema: "Schema", source: str) -> "Schema":
-    """The part of a data set's own schema that this version can extract; what is left out is named on stderr.
-
-    Args:
-        schema: A schema that nobody asked for by name: it lies beside the data.
-        source: Where it comes from.
-
-    Returns:
-        The schema, or the rest of it.
-
-    Raises:
-        SchemaError: If nothing is left.
-    """
-    missing = schema.unsupported()
-    if not missing:
-        return schema
-    empty = {"question": None, "spans": False}
-    rest = replace(schema, **{key: empty.get(key, ()) for key in missing})
-    if not rest.labels:
-        schema.require_supported()
-    note(f"{source}: the schema's {', '.join(missing)} cannot be extracted yet and are left out")
-    return rest
-
-
 def load_data(data: Path, schema: str | None) -> tuple[list[dict[str, Any]], "Schema"]:
     """Checked records, and what to ask of their texts.
 
@@ -87,18 +62,18 @@ def load_data(data: Path, schema: str | None) -> tuple[list[dict[str, Any]], "Sc
 
     Raises:
         RecordError: With every problem of the records.
-        SchemaError: With every problem of the schema, or if it asks for what cannot be extracted yet.
+        SchemaError: With every problem of the schema.
     """
     from ldnet.processing.schema import Schema
     from ldnet.train.data import load_records, load_schema_for
+    from ldnet.train.sources import schema_of_records
 
     if schema is not None:
         asked = Schema.from_any(schema)
-        asked.require_supported()
         return load_records(data, asked), asked
     beside = load_schema_for(data)
     records = load_records(data, beside)
-    return records, supported_part(beside or Schema.from_records(records), str(data))
+    return records, schema_of_records(beside, records)
 
 
 @contextmanager
@@ -189,13 +164,11 @@ def model_name(model: str | None) -> str:
     return loading.DEFAULT_MODEL_FOLDER.name if model is None else model
 
 
-def text_problem(text: Any, pipe: Any, schema: "Schema") -> tuple[str, str] | None:
+def text_problem(text: Any) -> tuple[str, str] | None:
     """Why a text cannot be extracted from.
 
     Args:
         text: What was given as a text.
-        pipe: The pipeline, whose processor knows how long a text may be.
-        schema: What is asked.
 
     Returns:
         What is wrong and what to do, or `None`.
@@ -206,8 +179,4 @@ def text_problem(text: Any, pipe: Any, schema: "Schema") -> tuple[str, str] | No
         text.encode()
     except UnicodeEncodeError:
         return "half of a surrogate pair in it", "Decode the text again from its source."
-    room = pipe.processor.room_for(schema)
-    length = len(pipe.processor.tokenize_texts([text])[0])
-    if length > room:
-        return f"{length} tokens, but the model reads {room}", "Split it, for instance into sentences."
     return None

@@ -23,8 +23,8 @@ from ldnet.train.args import (
 )
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
-from ldnet.train.dataset import ExtractionDataset, Source
-from ldnet.train.loading import from_encoder, load_checkpoint
+from ldnet.train.dataset import ExtractionDataset, Source, usual_window
+from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
 from ldnet.train.sources import load_source
 from ldnet.train.trainer import LDNetTrainer
 
@@ -123,16 +123,21 @@ def build_trainer(
     train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
     with quiet_libraries():
         model, processor = build_model(model_args)
+    if model_args.encoder_dropout is not None:
+        set_dropout(model.encoder, model_args.encoder_dropout)
     if not dev:
         args.eval_strategy, args.load_best_model_at_end = "no", False
     callbacks: list[Any] = []
     if args.patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=args.patience))
+    train_dataset = ExtractionDataset(processor, train)
+    # Longer texts will be read in windows of the kind that the model knows.
+    processor.window_length, processor.window_unit = usual_window(train_dataset.examples)
     return LDNetTrainer(
         model=model,
         args=args,
-        train_dataset=ExtractionDataset(processor, train),
-        eval_dataset=ExtractionDataset(processor, dev, keep_too_long=True) if dev else None,
+        train_dataset=train_dataset,
+        eval_dataset=ExtractionDataset(processor, dev, whole=True) if dev else None,
         data_collator=LDNetCollator(
             processor, data.max_labels, data.label_dropout, data.lower_case_share, seed=args.seed
         ),

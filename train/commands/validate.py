@@ -18,7 +18,7 @@ def _lost_structures(
     records: list[dict], schema: "Schema", model: str | None, encoder: str | None
 ) -> Counter:
     """Structures that the tokens cannot express, by cause."""
-    from ldnet.processing.links import record_loops
+    from ldnet.processing.record_loops import record_loops
 
     processor = load_processor(model, encoder)
     tokenized = processor.tokenize_texts([record["text"] for record in records])

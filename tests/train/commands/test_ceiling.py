@@ -2,10 +2,7 @@ import json
 
 import pytest
 
-from ldnet.processing.schema import Schema
-from ldnet.train.commands.ceiling import NOT_FOUND, SPURIOUS, WRONG_TYPE, losses_of
-
-SCHEMA = Schema.from_any({"entities": ["person", "place"], "relations": ["likes"]})
+from ldnet.train.commands.ceiling import SPURIOUS
 
 
 def mention(start, end, label="person"):
@@ -14,43 +11,6 @@ def mention(start, end, label="person"):
 
 def relation(head, tail):
     return {"type": "likes", "head": head, "tail": tail}
-
-
-def losses(gold, predicted, unaligned=()):
-    gold = {"text": "ann bob cyd dan eve"} | gold
-    return list(losses_of(gold, predicted, SCHEMA, list(unaligned)))
-
-
-def test_losses_of_equal_structures_is_nothing():
-    record = {"entities": [mention(0, 3)], "relations": [relation(mention(0, 3), mention(4, 7))]}
-    assert losses(record, record) == []
-
-
-def test_losses_of_spurious_structure_names_it():
-    predicted = {"entities": [], "relations": [relation(mention(0, 3), mention(4, 7))]}
-    assert losses({"entities": [], "relations": []}, predicted) == [
-        (SPURIOUS, "relation 'likes' at 0-3, 4-7 (ann | bob)")
-    ]
-
-
-def test_losses_of_unencoded_structure_is_not_reported_twice():
-    gold = {"entities": [mention(1, 3), mention(4, 7)]}
-    line = "boundary inside a token: entity 'person' at 1-3"
-    assert losses(gold, {"entities": []}, [line]) == [
-        ("boundary inside a token", "entity 'person' at 1-3"),
-        (NOT_FOUND, "entity 'person' at 4-7 (bob)"),
-    ]
-
-
-def test_losses_of_wrong_argument_type_is_named_as_such():
-    gold = {"relations": [relation(mention(0, 3, "place"), mention(4, 7))]}
-    predicted = {"relations": [relation(mention(0, 3), mention(4, 7))]}
-    assert losses(gold, predicted) == [(WRONG_TYPE, "relation 'likes' at 0-3, 4-7 (ann | bob)")]
-
-
-def test_losses_of_discontinuous_mention_shows_its_pieces():
-    gold = {"entities": [{**mention(0, 11), "fragments": [[0, 3], [8, 11]]}]}
-    assert losses(gold, {"entities": []}) == [(NOT_FOUND, "entity 'person' at 0-11 (ann … cyd)")]
 
 
 @pytest.fixture
@@ -79,11 +39,18 @@ def test_ceiling_prints_scores_and_causes_and_writes_json(run_ldnet, tmp_path, c
     assert report["tasks"]["entities"]["recall"] == pytest.approx(80.0)
     assert report["tasks"]["relations"]["tp"] == 3
     assert report["tasks"]["relations"]["fp"] == report["causes"][SPURIOUS]["count"] >= 1
+    confirmed = report["confirmed"]["tasks"]
+    assert (confirmed["relations"]["f1"], confirmed["relations"]["fp"]) == (100.0, 0)
+    assert confirmed["entities"] == report["tasks"]["entities"]
     assert report["causes"]["boundary inside a token"] == {
         "count": 1,
         "examples": ["record 1: entity 'person' at 1-12"],
     }
     assert "1 x boundary inside a token\n    record 1: entity 'person' at 1-12\n" in out
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    plain, beside = next((row[:5], row[-2:]) for row in rows if row[:1] == ["relations"])
+    assert plain[4] == f"{report['tasks']['relations']['f1']:.2f}" != "100.00"
+    assert ["relations", "100.00"] in [row[-2:] for row in rows], beside
     assert f"x {SPURIOUS}\n    c-1: relation 'likes' at 0-3, 12-15 (ann | dan)" in out
 
 
@@ -110,22 +77,46 @@ def test_ceiling_of_a_model_folder_uses_its_tokens(
         (["--encoder", "no/such/folder"], "no/such/folder"),
         (["--model", "no/such/folder"], "no/such/folder"),
         (["--json", "no/such/x.json"], "x.json: its folder does not exist"),
-        (["--schema", '{"events": [{"type": "attack"}]}'], "events"),
+        (["--schema", '{"entities": ["place"]}'], "'person'"),
     ],
 )
 def test_ceiling_wrong_options_are_one_line(run_ldnet, write_lines, ann_and_bob, options, message):
     code, out, err = run_ldnet("ceiling", "--data", write_lines("x.jsonl", [ann_and_bob]), *options)
-    assert (code, out, len(err)) == (2, "", 1)
+    assert (code, out, len(err)) == (2, "", 4 if "--schema" in options else 1)
     assert message in err[0]
 
 
-def test_ceiling_leaves_out_what_the_schema_beside_the_data_asks_in_vain(
-    run_ldnet, write_lines, ann_and_bob, tiny_tokenizer_path
+def test_ceiling_asks_what_the_schema_beside_the_data_asks(
+    run_ldnet, write_lines, ann_and_bob, tiny_tokenizer_path, tmp_path
 ):
-    write_lines(
-        "schema.json", ['{"entities": ["person"], "relations": ["knows"], "events": [{"type": "attack"}]}']
-    )
-    path = write_lines("x.jsonl", [ann_and_bob])
-    code, out, err = run_ldnet("ceiling", "--data", path, "--encoder", tiny_tokenizer_path)
-    assert (code, "entities" in out) == (0, True)
-    assert err == [f"{path}: the schema's events cannot be extracted yet and are left out"]
+    event = {
+        "type": "see",
+        "trigger": {"start": 4, "end": 8},
+        "arguments": [{"role": "who", "start": 0, "end": 3}],
+    }
+    schema = {"entities": ["person"], "relations": ["knows"], "events": [{"type": "see", "roles": ["who"]}]}
+    write_lines("schema.json", [json.dumps(schema)])
+    path = write_lines("x.jsonl", [ann_and_bob | {"events": [event]}])
+    target = tmp_path / "ceiling.json"
+    code, _, err = run_ldnet("ceiling", "--data", path, "--encoder", tiny_tokenizer_path, "--json", target)
+    assert (code, err) == (0, [])
+    tasks = json.loads(target.read_text())["tasks"]
+    assert {name: tasks[name]["f1"] for name in ("triggers", "arguments", "relations")} == {
+        "triggers": 100.0,
+        "arguments": 100.0,
+        "relations": 100.0,
+    }
+
+
+def test_ceiling_of_questions_asks_those_of_the_records(
+    run_ldnet, write_lines, tiny_tokenizer_path, tmp_path
+):
+    record = {"text": "ann saw bob", "question": "whom ?", "answers": [{"start": 8, "end": 11}]}
+    path = write_lines("x.jsonl", [record, record | {"answers": [{"start": 9, "end": 11}]}])
+    target = tmp_path / "ceiling.json"
+    code, out, _ = run_ldnet("ceiling", "--data", path, "--encoder", tiny_tokenizer_path, "--json", target)
+    assert code == 0
+    report = json.loads(target.read_text())
+    assert report["tasks"]["answers"]["exact_match"] == 100.0  # ##o of bob is a token of its own
+    assert report["confirmed"]["tasks"]["answers"]["f1"] == 100.0
+    assert out.endswith("nothing is lost\n")

@@ -52,7 +52,7 @@ def files(tmp_path, work, write_set):
 @pytest.fixture
 def checkpoint(trainable, tmp_path):
     """A folder with a tiny model that finds something."""
-    model, processor = trainable(threshold=0.4)
+    model, processor = trainable(threshold=0.4, confirm_loops=False)
     UniversalIEPipeline(model=model, processor=processor, device="cpu").save_pretrained(
         tmp_path / "checkpoint"
     )

@@ -58,3 +58,40 @@ def test_validate_with_an_encoder_counts_what_its_tokens_cannot_express(
     assert (code, err) == (0, [])
     expected = "1 x boundary inside a token" if start else "nothing"
     assert out.splitlines()[1].endswith(f"x.jsonl: lost to tokens: {expected}")
+
+
+def all_structures(inside=0):
+    """A record of every structure; `inside` moves ends into a token."""
+    ann, bob = {"start": 0, "end": 3 - inside}, {"start": 8, "end": 11}
+    fact = {"type": "works", "head": ann, "tail": bob, "qualifiers": [{"type": "since", **bob}]}
+    return {
+        "text": "for the and",
+        "entities": [{"type": "person", **ann}],
+        "relations": [{"type": "knows", "head": ann, "tail": bob}],
+        "hyper_relations": [fact],
+        "events": [{"type": "meet", "trigger": bob, "arguments": [{"role": "who", **ann}]}],
+        "classes": {"topic": ["news"]},
+        "spans": [ann, bob],
+    }
+
+
+def test_validate_counts_every_structure(run_ldnet, write_lines):
+    question = {"text": "for", "question": "who ?", "answers": [{"start": 0, "end": 3}]}
+    path = write_lines("all.jsonl", [all_structures(), question])
+    code, out, err = run_ldnet("validate", path)
+    assert (code, err) == (0, [])
+    assert out.splitlines() == [
+        f"{path}: no problems in 2 records: 1 entities, 1 relations, 1 hyper_relations, 1 events, 1 classes,"
+        " 1 answers, 2 spans"
+    ]
+
+
+@pytest.mark.parametrize(("inside", "lost"), [(0, "nothing"), (1, "5 x boundary inside a token")])
+def test_validate_with_an_encoder_counts_losses_of_every_structure(
+    run_ldnet, write_lines, tiny_tokenizer_path, inside, lost
+):
+    path = write_lines("all.jsonl", [all_structures(inside)])
+    code, out, err = run_ldnet("validate", path, "--encoder", tiny_tokenizer_path)
+    assert (code, err) == (0, [])
+    # The entity, relation, fact, qualifier and argument; spans are not asked for beside labels.
+    assert out.splitlines()[1] == f"{path}: lost to tokens: {lost}"

@@ -32,26 +32,12 @@ OTHER_VALUES = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "schema_attention", "label_state"),
-    [
-        ("bert", "prefix", "mean"),
-        ("roberta", "prefix", "mean"),
-        ("modernbert", "prefix", "mean"),
-        ("deberta-v2", "full", "marker"),
-    ],
+    ("kind", "schema_attention"),
+    [("bert", "prefix"), ("roberta", "prefix"), ("modernbert", "prefix"), ("deberta-v2", "full")],
 )
-def test_config_defaults_follow_the_encoder(make_encoder_config, kind, schema_attention, label_state):
+def test_config_defaults_follow_the_encoder(make_encoder_config, kind, schema_attention):
     config = LDNetConfig(encoder_config=make_encoder_config(kind))
-    assert (config.schema_attention, config.label_state) == (schema_attention, label_state)
-
-
-def test_config_with_full_attention_takes_marker_states():
-    config = LDNetConfig(encoder_config=BertConfig(), schema_attention="full")
-    assert config.label_state == "marker"
-    assert (
-        LDNetConfig(encoder_config=BertConfig(), schema_attention="full", label_state="mean").label_state
-        == "mean"
-    )
+    assert (config.schema_attention, config.label_state) == (schema_attention, "mean")
 
 
 def test_config_without_encoder_is_bert():
@@ -108,7 +94,7 @@ def test_config_save_load_keeps_choices_made_for_the_encoder(tmp_path, make_enco
     LDNetConfig(encoder_config=make_encoder_config("deberta-v2")).save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, LDNetConfig)
-    assert (loaded.schema_attention, loaded.label_state) == ("full", "marker")
+    assert loaded.schema_attention == "full"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def scored(pairs, multi_label):
     return scores
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(SINGLE)
 def test_single_label_scores_equal_scikit_learn(pairs):
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -38,7 +38,7 @@ def test_single_label_scores_equal_scikit_learn(pairs):
     assert found["texts"] == len(pairs)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(MULTI)
 def test_multi_label_scores_equal_scikit_learn(pairs):
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -54,7 +54,7 @@ def test_multi_label_scores_equal_scikit_learn(pairs):
         assert found["macro_f1"] == pytest.approx(100 * macro)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(MULTI, st.integers(0, 12), st.booleans())
 def test_merge_of_shards_equals_the_whole(pairs, cut, multi_label):
     if not multi_label:

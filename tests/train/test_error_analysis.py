@@ -41,7 +41,7 @@ def kinds(gold, predicted, **options):
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(PAIRS)
 def test_every_structure_gets_exactly_one_finding(pair):
     found = analyse_record(*pair, ASKED)
@@ -55,7 +55,7 @@ def test_every_structure_gets_exactly_one_finding(pair):
             assert set(listed) == keys
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(PAIRS)
 def test_counts_of_findings_agree_with_the_scores(pair):
     analysis = ErrorAnalysis(SCHEMA)
@@ -69,7 +69,7 @@ def test_counts_of_findings_agree_with_the_scores(pair):
         assert (own[CORRECT], pairs + own[SPURIOUS], pairs + own[MISSED]) == (tp, fp, fn)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(PAIRS)
 def test_answer_is_correct_exactly_where_it_matches(pair):
     gold, predicted = pair
@@ -86,7 +86,7 @@ def test_answer_is_correct_exactly_where_it_matches(pair):
         assert found == [MISSED] * bool(gold["answers"]) + [SPURIOUS] * bool(predicted["answers"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PAIRS)
 def test_order_of_structures_changes_nothing(pair):
     def turned(record):
@@ -95,7 +95,7 @@ def test_order_of_structures_changes_nothing(pair):
     assert analyse_record(*map(turned, pair), ASKED) == analyse_record(*pair, ASKED)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(PAIRS, max_size=5), st.integers(0, 5))
 def test_merge_of_shards_equals_the_whole(pairs, cut):
     whole, first, second = (ErrorAnalysis(SCHEMA) for _ in range(3))
@@ -106,7 +106,7 @@ def test_merge_of_shards_equals_the_whole(pairs, cut):
     assert (first.to_dict(), first.wrong, first.texts) == (whole.to_dict(), whole.wrong, whole.texts)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PAIRS)
 def test_all_gold_out_of_reach_is_correct_or_out_of_reach(pair):
     gold, predicted = pair
@@ -116,7 +116,7 @@ def test_all_gold_out_of_reach_is_correct_or_out_of_reach(pair):
     assert all(f.gold == f.predicted for f in found if f.kind == CORRECT)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(RECORDS)
 def test_an_oracle_that_gives_gold_back_leaves_nothing_out_of_reach(record):
     assert unreachable(record, record, SCHEMA) == set()

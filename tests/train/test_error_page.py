@@ -77,7 +77,7 @@ EVIL = st.one_of(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(text=EVIL, label=EVIL, name=EVIL, title=EVIL, cuts=st.lists(st.integers(0, 30), max_size=6))
 def test_whatever_texts_labels_and_names_hold_stays_text(text, label, name, title, cuts):
     label = label.strip() or "person"
@@ -92,7 +92,7 @@ def test_whatever_texts_labels_and_names_hold_stays_text(text, label, name, titl
     assert page.attributes <= ATTRIBUTES
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(PAIRS, min_size=1, max_size=3))
 def test_marks_cover_exactly_the_mentions(pairs):
     analysis, html = page_of(pairs)
@@ -110,7 +110,7 @@ def test_marks_cover_exactly_the_mentions(pairs):
         assert covered == expected
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(PAIRS, min_size=1, max_size=3))
 def test_articles_and_items_carry_the_kinds_that_the_filter_asks_for(pairs):
     analysis, html = page_of(pairs)

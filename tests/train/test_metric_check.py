@@ -12,7 +12,7 @@ ASKED = Asked(SCHEMA)
 PLACE = {"start": 0, "end": 1}
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(RESULTS)
 def test_results_with_labels_of_the_schema_have_no_problem(result):
     assert prediction_problems(result, ASKED) == []

@@ -22,6 +22,7 @@ def test_every_task_has_an_oracle_and_a_key_function_or_a_module_of_its_own():
     assert [task.name for task in TASK_TABLE if task.keys is None] == ["answers", "classes"]
 
 
+@settings(max_examples=50)
 @given(PAIRS)
 def test_counts_equal_pairwise_comparison(pair):
     gold, predicted = pair
@@ -31,13 +32,13 @@ def test_counts_equal_pairwise_comparison(pair):
         assert (task in found) == (key in gold)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(RECORDS)
 def test_gold_as_prediction_is_perfect(record):
     assert all(row[1:] == [0, 0] for row in counts(record, record).values())
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(RECORDS, RECORDS)
 def test_swapping_gold_and_prediction_swaps_the_errors(gold, predicted):
     there, back = counts(gold, predicted), counts(predicted, gold)
@@ -67,7 +68,7 @@ def without_other_labels(record):
     return left
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(GOLD, RECORDS)
 def test_a_records_own_labels_count_like_deleting_all_others(gold, predicted):
     own = {key: value if isinstance(value, dict) else [value] for key, value in KEPT.items()}

@@ -30,6 +30,7 @@ def relation(label, head, tail):
     return {"type": label, "head": head, "tail": tail}
 
 
+@settings(max_examples=50)
 @given(PAIRS)
 def test_count_tasks_equals_pairwise_comparison(pair):
     gold, predicted = pair
@@ -41,7 +42,7 @@ def test_count_tasks_equals_pairwise_comparison(pair):
             assert row == slow_counts(task, gold, predicted)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(PAIRS)
 def test_count_record_per_label_adds_up_to_count_tasks(pair):
     by_task = count_record(*pair, SCHEMA)
@@ -50,7 +51,7 @@ def test_count_record_per_label_adds_up_to_count_tasks(pair):
         assert sum(by_task.get(task, {}).values(), none).row == tuple(row)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PAIRS)
 def test_compare_record_gives_the_structures_that_count(pair):
     counts = count_record(*pair, SCHEMA)
@@ -67,7 +68,7 @@ def scored(pairs):
     return metrics
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(PAIRS, max_size=6), st.integers(0, 6))
 def test_merge_of_shards_equals_the_whole(pairs, cut):
     whole, first, second = scored(pairs), scored(pairs[:cut]), scored(pairs[cut:])
@@ -79,7 +80,7 @@ def test_merge_of_shards_equals_the_whole(pairs, cut):
     assert whole.texts == len(pairs)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(PAIRS, max_size=6))
 def test_scores_from_added_rows_equal_the_micro_scores(pairs):
     rows = np.array([count_tasks(*pair, SCHEMA).reshape(-1) for pair in pairs]).reshape(-1, 3 * len(TASKS))
@@ -89,7 +90,7 @@ def test_scores_from_added_rows_equal_the_micro_scores(pairs):
             assert scores.get(f"{task}_{name}") == own.get(name)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(PAIRS, min_size=1, max_size=6))
 def test_every_task_with_a_score_has_an_interval(pairs):
     report = scored(pairs).to_dict(bootstrap=50)
@@ -100,7 +101,7 @@ def test_every_task_with_a_score_has_an_interval(pairs):
             assert 0 <= scores["interval"][0] <= scores["interval"][1] <= 100
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PAIRS)
 def test_interval_of_one_text_is_its_score(pair):
     for scores in scored([pair]).to_dict(bootstrap=20)["tasks"].values():
@@ -108,7 +109,7 @@ def test_interval_of_one_text_is_its_score(pair):
             assert scores["interval"] == [pytest.approx(scores["f1"])] * 2
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_gold_as_prediction_scores_100_wherever_there_is_gold(records):
     report = scored([(record, record) for record in records]).to_dict(bootstrap=0)

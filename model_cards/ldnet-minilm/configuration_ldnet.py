@@ -29,8 +29,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         schema_attention: `"prefix"`: every label block is encoded on its own and the text attends to all of
             them; `"full"`: prompt and text are one sequence (the paper). `None` takes `"prefix"` where the
             encoder can.
-        label_state: State that stands for a label: `"mean"` of its block or its `"marker"` token (the paper).
-            `None` takes `"mean"` for prefix attention and `"marker"` for full attention.
+        label_state: State that stands for a label: `"mean"` of its block or its `"marker"` token (the paper),
+            which says little until the encoder has learned to tell one marker from the next.
         case_embedding: Tell the encoder how every text token is written (lower, Title, UPPER, MiXed) by a
             learned vector: for encoders whose tokenizer ignores case.
         head_size: Width d of the queries and keys of each link kind (eq. 9-10).
@@ -61,7 +61,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
 
     encoder_config: dict | PreTrainedConfig | None = None
     schema_attention: Literal["prefix", "full"] | None = None
-    label_state: Literal["mean", "marker"] | None = None
+    label_state: Literal["mean", "marker"] = "mean"
     case_embedding: bool = False
     head_size: int = 128
     head_activation: Literal["none", "gelu"] = "none"
@@ -83,8 +83,6 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.schema_attention is None:
             self.schema_attention = "prefix" if self.encoder_config.model_type in PREFIX_ENCODERS else "full"
-        if self.label_state is None:
-            self.label_state = "mean" if self.schema_attention == "prefix" else "marker"
 
     @staticmethod
     def paper_fields() -> dict[str, object]:

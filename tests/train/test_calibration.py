@@ -158,7 +158,7 @@ def entity(start, score, kind="person"):
 
 
 def extracted(texts, schema=None):
-    """`texts` gives of each text gold starts, and scores at starts that the links give at `DEFAULT` and at `LOW`."""
+    """Of each text: gold starts, scores at starts that links give at `DEFAULT`, and those that `LOW` adds."""
     records, default, low = [], [], []
     for gold, high, more in texts:
         records.append({"text": "x" * 9, "entities": [entity(start, 1.0) for start in gold]})

@@ -193,7 +193,8 @@ def test_extract_raw_reads_once_where_the_default_is_low_already():
 
 
 def test_results_are_decoded_at_the_links_of_the_calibration():
-    of_set = extract_raw("dev", [{"text": TEXT}], Schema.from_any(["person"]), Pipe())
+    record = {"text": TEXT, "entities": []}
+    of_set = extract_raw("dev", [record], Schema.from_any(["person"]), Pipe())
 
     def starts(calibration):
         return [[item["start"] for item in result["entities"]] for result in of_set.results(calibration)]

@@ -22,7 +22,7 @@ EXCEPTIONS = {
     ("imports", "modeling_ldnet/__init__.py"): "registers processor and pipeline with transformers",
     ("parameters", "modeling_ldnet/modeling_ldnet.py::LDNetModel.forward"): "a batch's tensors, by keyword",
     ("lines", "modeling_ldnet/modeling_ldnet.py::LDNetModel.forward"): "half of it is the signature",
-    ("parameters", "processing/processing_ldnet.py::LDNetProcessor.__init__"): "its fields, as transformers saves them",
+    ("parameters", "processing/processing_ldnet.py::LDNetProcessor.__init__"): "its fields, saved by name",
     ("parameters", "train/commands/extract.py::run"): "a flag of the command line each",
     ("lines", "train/commands/calibrate.py::run"): "half of it is the signature",
 }

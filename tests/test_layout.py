@@ -24,7 +24,6 @@ EXCEPTIONS = {
     ("lines", "modeling_ldnet/modeling_ldnet.py::LDNetModel.forward"): "half of it is the signature",
     ("parameters", "processing/processing_ldnet.py::LDNetProcessor.__init__"): "its fields, saved by name",
     ("parameters", "train/commands/extract.py::run"): "a flag of the command line each",
-    ("lines", "train/commands/calibrate.py::run"): "half of it is the signature",
 }
 
 

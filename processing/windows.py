@@ -132,7 +132,8 @@ def plan_windows(
         room: Tokens that fit the encoder beside prompt and question.
         size: Most tokens of a window: what the model was trained on; `None` = `room`.
         overlap: Tokens that the windows of a unit share; `None` = a quarter of the window, at most 64.
-        unit: `"paragraph"` or `"sentence"`: windows never read beyond it.
+        unit: `"paragraph"`, which windows never read beyond, or `"sentence"`: nor beyond the sentences of a
+            paragraph that is longer than a window.
         truncation: `"window"`, or `"error"` to read a text at once or to refuse it.
 
     Returns:
@@ -155,8 +156,13 @@ def plan_windows(
         return [Window(0, len(tokens))]
     overlap = min(MOST_OVERLAP, size // 4) if overlap is None else overlap
     sentences, paragraphs = sentence_starts(text, tokens), paragraph_starts(text, tokens)
-    hard = paragraphs if unit == "paragraph" else sorted({*sentences, *paragraphs})
-    return split_windows(len(tokens), size, overlap, sentences, hard)
+    hard = list(paragraphs)
+    if unit == "sentence":  # only of what is too long: the marks of a sentence's end are not certain
+        edges = [0, *paragraphs, len(tokens)]
+        for begin, end in zip(edges, edges[1:], strict=False):
+            if end - begin > size:
+                hard += sentences[bisect_right(sentences, begin) : bisect_left(sentences, end)]
+    return split_windows(len(tokens), size, overlap, sentences, sorted(hard))
 
 
 def _next_start(start: int, size: int, overlap: int, breaks: Sequence[int]) -> int:

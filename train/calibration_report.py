@@ -11,7 +11,7 @@ from ldnet.train.calibration_pairs import Extracted, structures_of
 from ldnet.train.metrics import ExtractionMetrics
 
 MAX_BINS = 10
-MIN_IN_BIN = 20  # fewer have a share of right ones that is mostly chance
+MIN_IN_BIN = 50  # fewer have a share of right ones that is mostly chance
 SEED = 0  # of the folds
 
 

@@ -19,11 +19,11 @@ from ldnet.train.calibration_report import (
 
 
 def test_reliability_puts_equally_many_structures_in_each_bin_by_score():
-    scores = np.array([0.9] * 20 + [0.1] * 20)
-    correct = np.array([1.0] * 15 + [0.0] * 5 + [0.0] * 20)
+    scores = np.array([0.9] * 50 + [0.1] * 50)
+    correct = np.array([1.0] * 40 + [0.0] * 60)
     assert reliability(scores, correct) == [
-        {"count": 20, "confidence": pytest.approx(0.1), "accuracy": 0.0},
-        {"count": 20, "confidence": pytest.approx(0.9), "accuracy": 0.75},
+        {"count": 50, "confidence": pytest.approx(0.1), "accuracy": 0.0},
+        {"count": 50, "confidence": pytest.approx(0.9), "accuracy": 0.8},
     ]
 
 
@@ -75,7 +75,7 @@ def test_cross_fit_judges_every_text_once_by_a_fit_on_the_others(overconfident):
     assert own["ece"]["before"] == pytest.approx(0.49)
     assert own["ece"]["after"] < 0.1
     assert own["log_loss"]["after"] < 0.72 < own["log_loss"]["before"]
-    assert [len(own["reliability"][side]) for side in ("before", "after")] == [3, 3]
+    assert [len(own["reliability"][side]) for side in ("before", "after")] == [1, 1]
     f1 = pytest.approx(200 * 30 / 90)
     assert report["f1"] == {"dev": {"entities": {"before": f1, "after": f1}}}
 

@@ -74,6 +74,25 @@ def test_low_links_with_a_score_threshold_keep_all_that_score_above_it(pipe):
     assert 0 < sum(map(len, kept)) < sum(len(result["entities"]) for result in low)
 
 
+def test_entities_that_are_left_out_neither_type_nor_forbid_a_relation(pipe):
+    ends = {"head": ["organization"], "tail": ["organization"]}
+    strict = {"entities": SCHEMA["entities"], "relations": [{"type": "works for", **ends}]}
+
+    def places(schema):
+        results = pipe(TEXTS, schema=schema)
+        return [[(r["head"]["start"], r["tail"]["start"]) for r in found["relations"]] for found in results]
+
+    anywhere = places(strict | {"relations": ["works for"]})
+    assert places(strict) != anywhere
+    as_ever = TaskCalibration(link_threshold=THRESHOLD)
+    nothing = TaskCalibration(bias=-50.0, link_threshold=THRESHOLD, threshold=0.99)
+    pipe.processor.calibration = Calibration({"entities": nothing, "relations": as_ever}).to_dict()
+    assert places(strict) == anywhere
+    found = pipe(TEXTS, schema=strict)
+    assert [result["entities"] for result in found] == [[]] * len(TEXTS)
+    assert {r[end]["type"] for result in found for r in result["relations"] for end in ends} == {None}
+
+
 def test_threshold_of_the_call_decides_on_calibrated_scores(pipe):
     pipe.processor.calibration = curves(scale=0.5, link_threshold=0.1, threshold=0.9)
     results = pipe(TEXTS, schema=SCHEMA, threshold=0.55)

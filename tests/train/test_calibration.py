@@ -186,6 +186,18 @@ def test_links_stay_where_lower_ones_bring_nothing():
     assert scores == [[fitted.probability(0.9)] * 2] * 60
 
 
+def test_lower_links_are_judged_by_thresholds_of_other_texts(monkeypatch):
+    sizes = []
+
+    def watched(found, links, **options):
+        sizes.append((links, len(found)))
+        return fit_task(found, links, **options)
+
+    monkeypatch.setattr("ldnet.train.calibration.fit_task", watched)
+    fit_calibration([extracted([([0], {0: 0.9}, {1: 0.3})] * 50)])
+    assert sizes == [(DEFAULT, 50), (LOW, 100)] + [(LOW, 80)] * 5
+
+
 def test_several_sets_are_fitted_together():
     one = extracted([([0], {0: 0.9}, {})] * 30)
     two = extracted([([], {0: 0.9}, {})] * 30, schema=["person", "place"])

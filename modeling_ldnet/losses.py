@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from ldnet.heads import Gates, LinkScores
 
+MENTION_KIND, CLASS_KIND = 0, 2  # of labels; 1 is a relation
+
 
 class LinkTargets(NamedTuple):
     """Gold links of a batch as index lists, and what of each text is annotated.
@@ -15,13 +17,12 @@ class LinkTargets(NamedTuple):
         open, close (`torch.LongTensor` of shape `(n, 3)`): Rows (text, label, token).
         inside, next (`torch.LongTensor` of shape `(n, 3)`): Rows (text, row token, column token).
         label_mask (`torch.BoolTensor` of shape `(B, M)`): True where the label was annotated in the text.
-        is_class (`torch.BoolTensor` of shape `(M,)`): True for class labels, whose only cell is the text
-            marker (token 0).
+        kinds (`torch.LongTensor` of shape `(M,)`): 0 mention, 1 relation, 2 class labels. The only cell of a
+            class is the text marker (token 0).
         token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
         supervision (`torch.BoolTensor` of shape `(B, 3)`): Whether TA, AS and A2A are trained on the text.
         partial (`torch.BoolTensor` of shape `(B,)`): Not every mention is marked: only cells that share a
-        start or
-            an end with a gold link say anything about AS and A2A.
+            start or an end with a gold link say anything about AS, A2A and the labels of mentions.
     """
 
     open: Tensor
@@ -29,7 +30,7 @@ class LinkTargets(NamedTuple):
     inside: Tensor
     next: Tensor
     label_mask: Tensor
-    is_class: Tensor
+    kinds: Tensor
     token_mask: Tensor
     supervision: Tensor
     partial: Tensor
@@ -82,11 +83,17 @@ def link_loss(scores: LinkScores, targets: LinkTargets, lower_triangle: bool) ->
     pairs = tokens[:, :, None] & tokens[:, None, :]
     marker = torch.zeros_like(tokens)
     marker[:, 0] = True
-    cells = torch.where(targets.is_class[None, :, None], marker[:, None, :], tokens[:, None, :])
+    is_class, is_mention = (targets.kinds[None, :, None] == kind for kind in (CLASS_KIND, MENTION_KIND))
+    cells = torch.where(is_class, marker[:, None, :], tokens[:, None, :])
     labelled = targets.label_mask[:, :, None] & cells
     gold_open, gold_close = (scatter_links(i, scores.open.shape) for i in (targets.open, targets.close))
     gold_inside, gold_next = (scatter_links(i, scores.inside.shape) for i in (targets.inside, targets.next))
     complete = ~targets.partial[:, None, None]
+    # Where mentions are partly marked, those that are marked still tell their type from all others.
+    legal_open, legal_close = (
+        labelled & (complete | ~is_mention | gold.any(dim=1, keepdim=True))
+        for gold in (gold_open, gold_close)
+    )
     legal_inside = pairs & (complete | _near_gold(gold_inside))
     if not lower_triangle:
         legal_inside = legal_inside & torch.ones_like(pairs[0]).triu()
@@ -96,7 +103,7 @@ def link_loss(scores: LinkScores, targets: LinkTargets, lower_triangle: bool) ->
             multilabel_cross_entropy(
                 torch.cat([scores.open, scores.close], 1).flatten(1),
                 torch.cat([gold_open, gold_close], 1).flatten(1),
-                torch.cat([labelled, labelled], 1).flatten(1),
+                torch.cat([legal_open, legal_close], 1).flatten(1),
             ),
             multilabel_cross_entropy(
                 scores.inside.flatten(1), gold_inside.flatten(1), legal_inside.flatten(1)
@@ -165,6 +172,8 @@ def relevance_loss(
         Losses, `(B,)`.
     """
     total = gates.open.new_zeros(len(gates.open), dtype=torch.float32)
+    # Where mentions are partly marked, an unmarked token is no evidence of irrelevance.
+    unsure = targets.partial & (targets.label_mask & (targets.kinds == MENTION_KIND)).any(1)
     kind_of_field = {"open": 0, "close": 0, "inside": 1, "next": 2}
     for name, kind in kind_of_field.items():
         logits, wanted = getattr(gates, name).float(), getattr(gold, name)
@@ -174,8 +183,7 @@ def relevance_loss(
             loss = _mean(values, mask)
         else:
             others = mask & ~wanted
-            if kind > 0:  # where mentions are partly marked, an unmarked token is no evidence of irrelevance
-                others = others & ~targets.partial[:, None]
+            others = others & ~(targets.partial if kind > 0 else unsure)[:, None]
             loss = _mean(values, mask & wanted) + _mean(values, others)
         total = total + loss * targets.supervision[:, kind]
     return total

@@ -50,6 +50,7 @@ FULL = {
     "truncated": True,
     "windows": 2,
     "rows": 1,
+    "calibrated": True,
 }
 
 SCORES = st.integers(0, 100).map(lambda hundredths: hundredths / 100)

@@ -45,11 +45,36 @@ class DataArguments:
     label_dropout: float = field(
         default=0.0, metadata={"help": "Share of labels a batch does not ask for, in [0, 1)."}
     )
+    few_labels: float = field(
+        default=0.0,
+        metadata={"help": "Share of training texts that see a draw of the batch's labels, in [0, 1]."},
+    )
+    many_labels: float = field(
+        default=0.0, metadata={"help": "Share of batches that ask labels of all files, in [0, 1]."}
+    )
+    most_labels: int = field(default=300, metadata={"help": "Labels of such a batch."})
+    special_domains: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "File folders of special domains, each 'a,b,c': labels that only one domain has are "
+            "negatives in the texts of the others."
+        },
+    )
+    other_names: str | None = field(
+        default=None,
+        metadata={"help": "YAML file: label name -> other names to draw; 'default' is the package's own."},
+    )
+    other_names_share: float = field(
+        default=0.3, metadata={"help": "Share of labels called by another name, with --other_names."}
+    )
     lower_case_share: float = field(
         default=0.0, metadata={"help": "Share of training texts whose case the model is not told, in [0, 1]."}
     )
     source_cap: int | None = field(
         default=None, metadata={"help": "Most texts of a file in an epoch; default all."}
+    )
+    source_caps: list[str] = field(
+        default_factory=list, metadata={"help": "The same for single files' folders, each 'name=number'."}
     )
     mix_sources: bool = field(
         default=True, metadata={"help": "Draw batches from all files together; false: from one file each."}
@@ -57,6 +82,21 @@ class DataArguments:
     max_dev_records: int | None = field(
         default=None, metadata={"help": "Score on the first so many records a file."}
     )
+
+    def caps(self) -> dict[str, int]:
+        """`source_caps` as numbers.
+
+        Raises:
+            ArgumentsError: With every entry that is no name with a number.
+        """
+        pairs = [entry.rpartition("=") for entry in self.source_caps]
+        if wrong := [
+            entry
+            for entry, (name, _, cap) in zip(self.source_caps, pairs, strict=True)
+            if not name or not cap.isdecimal()
+        ]:
+            raise ArgumentsError(f"source_caps: {wrong} are not of the form 'name=number', as 'squad_v2=500'")
+        return {name: int(cap) for name, _, cap in pairs}
 
 
 NOT_IN_CONFIG = ("encoder", "model", "paper", "encoder_dropout")

@@ -28,6 +28,20 @@ def _some(loops: list[Loop]) -> list[Loop]:
     return loops[:: math.ceil(len(loops) / MOST_CANDIDATES)] if loops else loops
 
 
+def _without_wild_texts(links: SparseLinks, num_texts: int) -> SparseLinks:
+    """Links of the texts with at most `MOST_LINKS` token-pair links, whatever else is in the batch."""
+    pairs = torch.cat([links.inside[:, 0], links.next[:, 0]])
+    wild = torch.bincount(pairs, minlength=num_texts) > MOST_LINKS
+    if not bool(wild.any()):
+        return links
+    kept = {}
+    for name in ("open", "close", "inside", "next"):
+        index, logits = getattr(links, name), getattr(links, f"{name}_logits")
+        tame = ~wild[index[:, 0]]
+        kept |= {name: index[tame], f"{name}_logits": logits[tame]}
+    return links._replace(**kept)
+
+
 def gold_candidates(
     gold: Sequence[list[Loop]],
     links: Sequence[RecordLinks],
@@ -88,8 +102,7 @@ class LoopProposer:
             All candidates, and whether each is a structure. A loop that is known is not taken twice.
         """
         taken = _loops_by_text(known, len(annotated))
-        if len(links.inside) + len(links.next) > MOST_LINKS * len(annotated):
-            return known, gold
+        links = _without_wild_texts(links, len(annotated))
         several = frozenset(range(2, most_mentions + 1))
         by_kind = {LabelKind.MENTION: frozenset({1}), LabelKind.RELATION: several}
         mentions = [by_kind.get(kind, frozenset()) for kind in kinds.tolist()]

@@ -13,7 +13,7 @@ KEYS = {
     "record": (
         "id", "text", "entities", "relations", "hyper_relations", "events", "classes", "question", "answers",
         "spans", "image", "labels", "sentences", "document_relations", "truncated",
-        "windows", "rows",
+        "windows", "rows", "calibrated",
     ),
     "entities": ("type", *MENTION_KEYS, "cluster", "clusters"),
     "head": ("type", *MENTION_KEYS),

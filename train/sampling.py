@@ -1,6 +1,7 @@
 """Order of training examples: batches of like length, of one source or mixed, fixed by seed and epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -21,6 +22,7 @@ class SourceBatchSampler(Sampler[int]):
         batch_size: Length of a run; a batch sampler cuts there.
         seed: Seed of the shuffles.
         source_cap: Most examples of a source in an epoch, drawn anew each epoch; `None` = all.
+        source_caps: The same for single sources, by name.
         mix_sources: Draw runs from all sources together instead.
     """
 
@@ -32,25 +34,26 @@ class SourceBatchSampler(Sampler[int]):
         seed: int = 0,
         source_cap: int | None = None,
         mix_sources: bool = False,
+        source_caps: Mapping[str, int] = MappingProxyType({}),
     ):
         self.lengths = np.asarray(lengths)
-        self.batch_size, self.seed, self.source_cap, self.epoch = batch_size, seed, source_cap, 0
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self.mix_sources = mix_sources
-        names = np.asarray(sources)
-        self.groups = [np.flatnonzero(names == name) for name in sorted(set(sources))]
+        names, known = np.asarray(sources), sorted(set(sources))
+        self.groups = [np.flatnonzero(names == name) for name in known]
+        self.caps = [source_caps.get(name, source_cap) for name in known]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the shuffle of an epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        sizes = [len(group) for group in self.groups]
-        return sum(sizes if self.source_cap is None else [min(size, self.source_cap) for size in sizes])
+        return sum(len(group[:cap]) for group, cap in zip(self.groups, self.caps, strict=True))
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         runs, rest = [], []
-        drawn = [rng.permutation(group)[: self.source_cap] for group in self.groups]
+        drawn = [rng.permutation(group)[:cap] for group, cap in zip(self.groups, self.caps, strict=True)]
         if self.mix_sources and drawn:
             drawn = [rng.permutation(np.concatenate(drawn))]
         for indices in drawn:

@@ -33,12 +33,13 @@ def trainable_schema(schema: Schema, partial: bool) -> Schema:
 
     Args:
         schema: All that a data set annotates.
-        partial: Entities of partly marked sets teach wrong negatives: only their relations are used.
+        partial: Not every mention is marked. Those that are marked still tell their type from others; one
+            type alone would tell nothing.
 
     Returns:
         All of it, or all but the entities.
     """
-    return replace(schema, entities=()) if partial else schema
+    return replace(schema, entities=()) if partial and len(schema.entities) < 2 else schema
 
 
 def schema_of_records(known: Schema | None, records: list[dict]) -> Schema:

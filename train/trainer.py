@@ -1,5 +1,6 @@
 """LDNetTrainer: two learning rates, batches by source and length, scores of whole structures in training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class LDNetTrainer(Trainer):
     Args:
         head_learning_rate: Learning rate of everything but the encoder; `None` = that of the encoder.
         source_cap: Most texts of a source in an epoch.
+        source_caps: The same for single sources, by name.
         mix_sources: Draw batches from all sources together or from one source each.
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
@@ -61,11 +63,12 @@ class LDNetTrainer(Trainer):
         *,
         head_learning_rate: float | None = None,
         source_cap: int | None = None,
+        source_caps: Mapping[str, int] | None = None,
         mix_sources: bool = True,
         **kwargs: Any,
     ):
         self.head_learning_rate = head_learning_rate
-        self.source_cap = source_cap
+        self.source_cap, self.source_caps = source_cap, source_caps or {}
         self.mix_sources = mix_sources
         kwargs.setdefault("compute_metrics", metrics_from_rows)
         kwargs.setdefault("processing_class", kwargs["data_collator"].processor)
@@ -109,6 +112,7 @@ class LDNetTrainer(Trainer):
             seed=self.args.data_seed or self.args.seed,
             source_cap=self.source_cap,
             mix_sources=self.mix_sources,
+            source_caps=self.source_caps,
         )
         return self.epoch_of.sampler
 

@@ -13,7 +13,7 @@ from .visualization_marks import pieces_of
 
 # JSON lets these stand in a string, but str.splitlines and others take them for the end of a line.
 LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}
-NOT_IN_RECORDS = ("truncated", "windows", "rows")  # they tell of the extraction, not of the text
+NOT_IN_RECORDS = ("truncated", "windows", "rows", "calibrated")  # of the extraction, not of the text
 NOT_IN_MENTIONS = ("text", "score")
 MENTIONS = ("entities", "answers", "spans")
 ENDS = ("head", "tail")

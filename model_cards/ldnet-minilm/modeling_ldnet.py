@@ -13,15 +13,14 @@ from transformers import AutoConfig, AutoModel
 
 from .base_ldnet import LDNetPreTrainedModel, pooler_kwargs
 from .configuration_ldnet import LDNetConfig
-from .confirmation import Candidates, ConfirmationHead, confirmation_loss
+from .confirmation import Candidates, ConfirmationHead, LoopStates, confirmation_loss
 from .heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead, dense_scores, gate_scores
-from .losses import LinkTargets, link_loss, relevance_loss, relevance_targets
+from .losses import CLASS_KIND, LinkTargets, link_loss, relevance_loss, relevance_targets
 from .output_ldnet import LDNetOutput
 from .pruning import LoopShape, sparse_links
-from .schema_attention import PrefixCache, SchemaStates, prefix_implementation
+from .schema_attention import PrefixCache, SchemaStates, asked_tokens, prefix_implementation
 
 NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
-CLASS_KIND = 2
 NUM_CASES = 5  # none, lower, Title, UPPER, MiXed
 
 
@@ -154,18 +153,25 @@ class LDNetModel(LDNetPreTrainedModel):
         case_ids: Tensor | None,
         schema: dict[str, Tensor | None],
         schema_states: SchemaStates | None,
+        asked: Tensor | None,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Text states (B, L, H), label states and their TA projections."""
         if self.config.schema_attention == "full":
+            if asked is not None:
+                schema = {**schema, "schema_attention_mask": asked_tokens(asked, **schema)}
             text_states, states = self._encode_full(input_ids, attention_mask, case_ids, schema)
             with torch.autocast(text_states.device.type, enabled=False):
                 return text_states, states, self.link_head.project_labels(states)
         if schema_states is None:
             schema_states = self.encode_schema(**schema)
+        cache = schema_states.cache
+        if asked is not None:
+            keep = cache.keep.flatten()
+            cache = cache.for_reading(asked_tokens(asked, **schema).bool()[:, keep])
         text_states = self.encoder(
             **self._token_inputs(input_ids, case_ids),
             attention_mask=attention_mask,
-            prefix_cache=schema_states.cache,
+            prefix_cache=cache,
         ).last_hidden_state.float()
         return text_states, schema_states.states, schema_states.projected
 
@@ -187,6 +193,7 @@ class LDNetModel(LDNetPreTrainedModel):
         close_links: Tensor | None = None,
         inside_links: Tensor | None = None,
         next_links: Tensor | None = None,
+        asked: Tensor | None = None,
         annotated: Tensor | None = None,
         supervision: Tensor | None = None,
         partial: Tensor | None = None,
@@ -220,6 +227,8 @@ class LDNetModel(LDNetPreTrainedModel):
             close_links: See `LinkTargets`.
             inside_links: See `LinkTargets`.
             next_links: See `LinkTargets`.
+            asked (`torch.BoolTensor` of shape `(B, M)`): Which labels of the schema each text sees, in
+                training; all by default.
             annotated: `label_mask` of `LinkTargets`.
             supervision: See `LinkTargets`.
             partial: See `LinkTargets`.
@@ -248,7 +257,7 @@ class LDNetModel(LDNetPreTrainedModel):
             "schema_mentions": schema_mentions,
         }
         text_states, label_states, projected = self._encode(
-            input_ids, attention_mask, case_ids, schema, schema_states
+            input_ids, attention_mask, case_ids, schema, schema_states, asked
         )
         if schema_states is not None:
             schema_kinds, schema_mentions = schema_states.kinds, schema_states.mentions
@@ -257,7 +266,7 @@ class LDNetModel(LDNetPreTrainedModel):
         if labels is not None:
             targets = LinkTargets(
                 open_links, close_links, inside_links, next_links,
-                annotated, is_class, token_mask, supervision, partial,
+                annotated, schema_kinds, token_mask, supervision, partial,
             )  # fmt: skip
         # Sums over thousands of cells and close decisions: the heads stay in float32 under autocast.
         with torch.autocast(text_states.device.type, enabled=False):
@@ -279,7 +288,7 @@ class LDNetModel(LDNetPreTrainedModel):
                     counted = (labels != -100).float()
                     self._add_confirmation_loss(output, own, counted, num_items_in_batch)
             else:
-                self._check_finite(queries, gates, attention_mask)
+                self._check_finite(queries, gates, output.loop_states, attention_mask)
                 shape = self.loop_shape(is_class, int(schema_mentions), threshold)
                 output.links = sparse_links(queries, gates, token_mask, shape)
             if return_logits:
@@ -313,11 +322,16 @@ class LDNetModel(LDNetPreTrainedModel):
         by_marker = self.relevance_head.gates_markers
         return gate_scores(dense_scores(queries), gates, self.config.label_drop, by_marker, is_class)
 
-    def _check_finite(self, queries: LinkQueries, gates: Gates, attention_mask: Tensor) -> None:
+    def _check_finite(
+        self, queries: LinkQueries, gates: Gates, loops: LoopStates | None, attention_mask: Tensor
+    ) -> None:
         of_label, of_token = (
             torch.stack([torch.isfinite(states).all(-1) for states in part]).all(0)
             for part in (queries[:2], queries[2:])
         )
+        if loops is not None:
+            of_label = of_label & torch.isfinite(loops.label).all(-1) & torch.isfinite(loops.bias)
+            of_token = of_token & torch.isfinite(loops.start + loops.end).flatten(2).all(-1)
         for name, gate in gates._asdict().items():
             if name == "close" and self.relevance_head.gates_markers:
                 of_label = of_label & torch.isfinite(gate)
@@ -344,7 +358,7 @@ class LDNetModel(LDNetPreTrainedModel):
         config, by_marker = self.config, self.relevance_head.gates_markers
         # "joint" trains the gated logit; the other forms train score and relevance side by side (eq. 18).
         joint = config.label_drop == "joint"
-        scores = self._gated(queries, gates, targets.is_class) if joint else dense_scores(queries)
+        scores = self._gated(queries, gates, targets.kinds == CLASS_KIND) if joint else dense_scores(queries)
         counted = (labels != -100).float()
         items = counted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         lower = config.max_fragments > 1 and config.fragment_links == "as"

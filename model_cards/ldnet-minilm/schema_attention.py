@@ -33,12 +33,19 @@ class PrefixCache:
         self.keep = keep.bool()
         self.writing = True
         self.needs_grad = torch.is_grad_enabled()
+        self.visible: Tensor | None = None
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def for_reading(self) -> "PrefixCache":
-        """The same layers, to be read; a layer of the writing pass that runs again goes on writing."""
+    def for_reading(self, visible: Tensor | None = None) -> "PrefixCache":
+        """The same layers, to be read; a layer of the writing pass that runs again goes on writing.
+
+        Args:
+            visible (`torch.BoolTensor` of shape `(B, prefix)`): Which tokens of the blocks, padding left out,
+                each text attends to; default all.
+        """
         reader = copy.copy(self)
         reader.writing = False
+        reader.visible = visible
         return reader
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
@@ -87,6 +94,25 @@ class SchemaStates:
     projected: tuple[Tensor, Tensor]
 
 
+def asked_tokens(
+    asked: Tensor, schema_attention_mask: Tensor, schema_blocks: Tensor, **schema: object
+) -> Tensor:
+    """Attention mask of a schema's tokens for every text, when texts see a part of its labels.
+
+    Args:
+        asked (`torch.BoolTensor` of shape `(B, M)`): Which labels each text sees.
+        schema_attention_mask (`torch.LongTensor` of shape `(blocks, N)`): 1 on real tokens.
+        schema_blocks (`torch.LongTensor` of shape `(blocks, N)`): Label of each token, -1 for none.
+        **schema: Ignored.
+
+    Returns:
+        Mask `(B, blocks * N)`; tokens of no label (the instruction) are seen by all.
+    """
+    owner = schema_blocks.flatten()
+    seen = asked[:, owner.clamp(min=0)] | (owner < 0)
+    return schema_attention_mask.flatten() * seen.to(schema_attention_mask.dtype)
+
+
 def _eager_attention(
     module: nn.Module,
     query: Tensor,
@@ -105,11 +131,19 @@ def _eager_attention(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
-def _widen_mask(mask: Tensor | None, width: int) -> Tensor | None:
-    if mask is None:
+def _widen_mask(mask: Tensor | None, visible: Tensor | None, query: Tensor, width: int) -> Tensor | None:
+    """Mask `(B, 1, L, L)` -> `(B, 1, L, width + L)`: all of the prefix is visible, or what `visible` says."""
+    if mask is None and visible is None:
         return None
-    visible = torch.ones if mask.dtype == torch.bool else torch.zeros
-    return torch.cat([visible((*mask.shape[:-1], width), dtype=mask.dtype, device=mask.device), mask], dim=-1)
+    if mask is None:
+        mask = torch.ones((len(query), 1, *2 * query.shape[2:3]), dtype=torch.bool, device=query.device)
+    if visible is None:
+        visible = torch.ones((len(mask), width), dtype=torch.bool, device=mask.device)
+    if mask.dtype != torch.bool:
+        hidden = torch.zeros(visible.shape, dtype=mask.dtype, device=mask.device)
+        visible = hidden.masked_fill(~visible, torch.finfo(mask.dtype).min)
+    prefix = visible[:, None, None].expand(-1, *mask.shape[1:-1], -1)
+    return torch.cat([prefix, mask], dim=-1)
 
 
 def _with_prefix(
@@ -132,7 +166,8 @@ def _with_prefix(
             else:
                 width = key.shape[2]
                 key, value = prefix_cache.prepend(layer, key, value)
-                attention_mask = _widen_mask(attention_mask, key.shape[2] - width)
+                seen = prefix_cache.visible
+                attention_mask = _widen_mask(attention_mask, seen, query, key.shape[2] - width)
         return attend(module, query, key, value, attention_mask, **kwargs)
 
     return attention

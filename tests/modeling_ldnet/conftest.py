@@ -130,7 +130,7 @@ def make_targets():
             inside=inside,
             next=index(length, length),
             label_mask=flags(batch, labels),
-            is_class=flags(labels, share=0.3),
+            kinds=torch.randint(0, 3, (labels,), generator=generator),
             token_mask=flags(batch, length),
             supervision=flags(batch, 3),
             partial=flags(batch, share=0.5),

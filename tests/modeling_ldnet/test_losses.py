@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ldnet.heads import Gates, LinkScores
 from ldnet.losses import (
+    CLASS_KIND,
+    MENTION_KIND,
     LinkTargets,
     link_loss,
     multilabel_cross_entropy,
@@ -45,8 +47,13 @@ def link_loss_slowly(scores, targets, lower_triangle, text):
     labels = [i for i, legal in enumerate(targets.label_mask[text].tolist()) if legal]
     ta, inside, following = [], [], []
     for label in labels:
-        for token, name in itertools.product([0] if targets.is_class[label] else tokens, ("open", "close")):
-            gold = (label, token) in gold_cells(getattr(targets, name), text)
+        kind = targets.kinds[label]
+        for token, name in itertools.product([0] if kind == CLASS_KIND else tokens, ("open", "close")):
+            golds = gold_cells(getattr(targets, name), text)
+            gold = (label, token) in golds
+            marked = any(token == column for _, column in golds)
+            if targets.partial[text] and kind == MENTION_KIND and not marked:
+                continue
             ta.append((getattr(scores, name)[text, label, token].item(), gold))
     for name, cells in (("inside", inside), ("next", following)):
         golds = gold_cells(getattr(targets, name), text)
@@ -111,7 +118,7 @@ def one_text(**fields):
     none = torch.zeros((0, 3), dtype=torch.long)
     base = {"open": none, "close": none, "inside": none, "next": none}
     base["label_mask"] = torch.ones((1, 2), dtype=torch.bool)
-    base["is_class"] = torch.zeros(2, dtype=torch.bool)
+    base["kinds"] = torch.ones(2, dtype=torch.long)
     base["token_mask"] = torch.ones((1, 4), dtype=torch.bool)
     base["supervision"] = torch.ones((1, 3), dtype=torch.bool)
     base["partial"] = torch.zeros(1, dtype=torch.bool)
@@ -127,10 +134,10 @@ def one_text(**fields):
         ({}, True, (16, 16, 16)),
         ({"token_mask": [[False, True, True, False]]}, False, (8, 3, 4)),
         ({"label_mask": [[True, False]]}, False, (8, 10, 16)),
-        ({"is_class": [True, False]}, False, (10, 10, 16)),
-        ({"is_class": [True, True], "token_mask": [[False, True, True, False]]}, False, (4, 3, 4)),
-        ({"is_class": [True, False], "label_mask": [[False, True]]}, False, (8, 10, 16)),
-        ({"is_class": [True, True], "supervision": [[True, False, False]]}, False, (4, 0, 0)),
+        ({"kinds": [2, 1]}, False, (10, 10, 16)),
+        ({"kinds": [2, 2], "token_mask": [[False, True, True, False]]}, False, (4, 3, 4)),
+        ({"kinds": [2, 1], "label_mask": [[False, True]]}, False, (8, 10, 16)),
+        ({"kinds": [2, 2], "supervision": [[True, False, False]]}, False, (4, 0, 0)),
         ({"supervision": [[True, False, False]]}, False, (16, 0, 0)),
         ({"supervision": [[False, True, False]]}, True, (0, 16, 0)),
         ({"partial": [True]}, False, (16, 0, 0)),
@@ -165,7 +172,7 @@ def test_link_loss_gradient_is_negative_on_gold_and_positive_elsewhere():
 
 def test_link_loss_of_a_class_reaches_the_text_marker_alone():
     targets = one_text(
-        is_class=[True, False], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
+        kinds=[2, 1], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
     )
     scores = [torch.zeros(1, rows, 4, requires_grad=True) for rows in (2, 2, 4, 4)]
     link_loss(LinkScores(*scores), targets, False).sum().backward()
@@ -177,7 +184,7 @@ def test_link_loss_of_a_class_reaches_the_text_marker_alone():
 
 
 def test_link_loss_of_a_class_that_does_not_hold_pushes_its_two_links_down():
-    targets = one_text(is_class=[True, True], supervision=[[True, False, False]])
+    targets = one_text(kinds=[2, 2], supervision=[[True, False, False]])
     scores = [torch.zeros(1, rows, 4, requires_grad=True) for rows in (2, 2, 4, 4)]
     link_loss(LinkScores(*scores), targets, False).sum().backward()
     assert all((part.grad[0, :, 0] > 0).all() for part in scores[:2])
@@ -227,7 +234,9 @@ def binary_cross_entropy(logit, wanted):
 def relevance_loss_slowly(gates, gold, targets, form, close_by_marker, text):
     """Eq. 17 of one text, or its balanced form."""
     total = 0.0
+    mentions_asked = bool((targets.label_mask[text] & (targets.kinds == MENTION_KIND)).any())
     for kind, names in enumerate((("open", "close"), ("inside",), ("next",))):
+        unsure = targets.partial[text] and (kind > 0 or mentions_asked)
         for name in names:
             of_labels = name == "close" and close_by_marker
             mask = (targets.label_mask if of_labels else targets.token_mask)[text].tolist()
@@ -240,7 +249,7 @@ def relevance_loss_slowly(gates, gold, targets, form, close_by_marker, text):
             if form == "mean":
                 groups = [relevant + others]
             else:
-                groups = [relevant, [] if kind > 0 and targets.partial[text] else others]
+                groups = [relevant, [] if unsure else others]
             if targets.supervision[text, kind]:
                 total += sum(sum(group) / len(group) for group in groups if group)
     return total
@@ -273,7 +282,7 @@ def test_relevance_loss_balanced_weighs_one_relevant_token_like_all_others():
 def test_relevance_of_the_text_marker_is_never_asked(form):
     """The links of a class meet in the text marker, but no gate stands there."""
     targets = one_text(
-        is_class=[True, False], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
+        kinds=[2, 1], open=[[0, 0, 0]], close=[[0, 0, 0]], token_mask=[[False, True, True, True]]
     )
     gold = relevance_targets(targets, form)
     by_marker = form != "text"

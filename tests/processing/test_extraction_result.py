@@ -108,7 +108,7 @@ def test_to_record_of_any_result_is_a_valid_record_and_leaves_the_result_alone(p
     assert validate_records([record]) == []
     assert type(record) is dict
     assert plain == before
-    assert record.keys() == plain.keys() - {"truncated", "windows", "rows"}
+    assert record.keys() == plain.keys() - {"truncated", "windows", "rows", "calibrated"}
 
 
 def test_to_html_writes_the_page_whole_and_nothing_beside_it(tmp_path):

@@ -11,7 +11,7 @@ from ldnet.train import cli
 from ldnet.train.cli import main
 from ldnet.train.data import RecordError
 
-VERBS = ("finetune", "extract", "evaluate", "ceiling", "calibrate", "validate", "convert")
+VERBS = ("finetune", "extract", "evaluate", "calibrate", "ceiling", "calibrate", "validate", "convert")
 TRAIN = Path(cli.__file__).parent
 
 

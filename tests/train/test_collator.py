@@ -6,8 +6,10 @@ import torch
 from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.dataset import ExtractionDataset, Source
+from ldnet.train.label_sampling import LabelSampler
 
 FIELDS = ("open_links", "close_links", "inside_links", "next_links")
+UNSHUFFLED = LabelSampler(shuffle=False)
 MARKERS = {"[LM]": 0, "[LR]": 1}
 
 
@@ -68,14 +70,12 @@ def slow_links(examples, labels):
     return links
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"max_labels": 2}, {"label_dropout": 0.5}, {"shuffle_labels": False}]
-)
+@pytest.mark.parametrize("options", [{}, {"max_labels": 2}, {"label_dropout": 0.5}, {"shuffle": False}])
 @pytest.mark.parametrize("indices", [[0], [1, 2, 3], [10, 13, 1, 16]])
 def test_targets_equal_a_slow_construction(processor, mixed_set, options, indices):
     examples = [mixed_set[i] for i in indices]
     for epoch in range(3):
-        batch = LDNetCollator(processor, epoch=epoch, **options)(examples)
+        batch = LDNetCollator(processor, LabelSampler(**options), epoch=epoch)(examples)
         labels = labels_of(processor, batch)
         assert links_of(batch) == slow_links(examples, labels)
         assert len(batch["open_links"]) == len(links_of(batch)["open_links"])
@@ -117,20 +117,21 @@ def test_label_order_is_drawn_anew_by_batch_and_epoch(processor, work_set):
         orders.add(tuple(labels))
     assert len(orders) > 5
     for epoch in (0, 1):
-        batch = LDNetCollator(processor, shuffle_labels=False, epoch=epoch)([work_set[0]])
+        batch = LDNetCollator(processor, UNSHUFFLED, epoch=epoch)([work_set[0]])
         assert labels_of(processor, batch) == known
 
 
-@pytest.mark.parametrize("options", [{"max_labels": 3}, {"label_dropout": 0.5}, {}])
+@pytest.mark.parametrize("options", [{"max_labels": 3}, {"label_dropout": 0.5}, {"few_labels": 0.5}, {}])
 def test_draws_depend_on_seed_epoch_and_examples_only(processor, mixed_set, options):
     examples, others = [mixed_set[i] for i in (1, 2, 14)], [mixed_set[i] for i in (3, 4, 15)]
-    used = LDNetCollator(processor, seed=5, epoch=2, **options)
+    sampler = LabelSampler(**options)
+    used = LDNetCollator(processor, sampler, seed=5, epoch=2)
     used(others)
-    one, two = used(examples), LDNetCollator(processor, seed=5, epoch=2, **options)(examples)
+    one, two = used(examples), LDNetCollator(processor, sampler, seed=5, epoch=2)(examples)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     prompts = {
-        tuple(labels_of(processor, LDNetCollator(processor, seed=seed, epoch=epoch, **options)(examples)))
+        tuple(labels_of(processor, LDNetCollator(processor, sampler, seed=seed, epoch=epoch)(examples)))
         for seed in range(4)
         for epoch in range(4)
     }
@@ -144,7 +145,9 @@ def test_max_labels_keeps_what_occurs_and_draws_the_rest(processor, opinion):
     (example,) = ExtractionDataset(processor, [(Source("x", schema), [record])]).examples
     drawn = Counter()
     for epoch in range(60):
-        labels = labels_of(processor, LDNetCollator(processor, max_labels=4, epoch=epoch)([example]))
+        labels = labels_of(
+            processor, LDNetCollator(processor, LabelSampler(max_labels=4), epoch=epoch)([example])
+        )
         assert len(labels) == 4
         assert (0, "aspect") in labels
         drawn.update(labels)
@@ -152,16 +155,16 @@ def test_max_labels_keeps_what_occurs_and_draws_the_rest(processor, opinion):
 
 
 def test_max_labels_is_exceeded_rather_than_leaving_out_what_occurs(processor, work_set):
-    batch = LDNetCollator(processor, max_labels=1)([work_set[1]])
+    batch = LDNetCollator(processor, LabelSampler(max_labels=1))([work_set[1]])
     assert len(labels_of(processor, batch)) == 5
-    batch = LDNetCollator(processor, max_labels=1)([work_set[0]])  # "near" does not occur
+    batch = LDNetCollator(processor, LabelSampler(max_labels=1))([work_set[0]])  # "near" does not occur
     assert len(labels_of(processor, batch)) == 4
 
 
 def test_label_dropout_leaves_labels_out_with_their_structures(processor, work_set):
     kept = Counter()
     for epoch in range(100):
-        batch = LDNetCollator(processor, label_dropout=0.4, epoch=epoch)([work_set[1]])
+        batch = LDNetCollator(processor, LabelSampler(label_dropout=0.4), epoch=epoch)([work_set[1]])
         labels = labels_of(processor, batch)
         assert links_of(batch) == slow_links([work_set[1]], labels)
         kept.update(labels)
@@ -174,7 +177,7 @@ def test_label_dropout_never_leaves_a_batch_without_labels(processor, opinion):
     source = Source("x", Schema.from_any({"relations": ["positive"]}))
     (example,) = ExtractionDataset(processor, [(source, [record])]).examples
     for epoch in range(10):
-        batch = LDNetCollator(processor, label_dropout=0.9, epoch=epoch)([example])
+        batch = LDNetCollator(processor, LabelSampler(label_dropout=0.9), epoch=epoch)([example])
         assert labels_of(processor, batch) == [(1, "positive")]
 
 
@@ -186,7 +189,7 @@ def test_partly_annotated_records_ask_for_no_other_label(processor, work):
         {"text": records[2]["text"]},
     ]
     examples = ExtractionDataset(processor, [(Source("x", schema), narrow)]).examples
-    batch = LDNetCollator(processor, shuffle_labels=False)(examples)
+    batch = LDNetCollator(processor, UNSHUFFLED)(examples)
     assert labels_of(processor, batch) == [(0, "place"), (0, "person"), (0, "organization"), (1, "near")]
     assert batch["annotated"].tolist() == [
         [True, False, False, True],
@@ -212,7 +215,7 @@ def test_examples_without_any_annotation_make_a_batch_without_labels(processor, 
 
 
 def test_one_name_with_two_descriptions_is_two_labels_of_a_batch(processor, mixed_set):
-    batch = LDNetCollator(processor, shuffle_labels=False)([mixed_set[0], mixed_set[12]])
+    batch = LDNetCollator(processor, UNSHUFFLED)([mixed_set[0], mixed_set[12]])
     labels = labels_of(processor, batch)
     plain, described = labels.index((0, "place")), labels.index((0, "place:ofthetext"))
     opened = {(text, label) for text, label, _ in links_of(batch)["open_links"]}

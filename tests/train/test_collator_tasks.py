@@ -10,6 +10,7 @@ from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.dataset import ExtractionDataset, Source
+from ldnet.train.label_sampling import LabelSampler
 
 FIELDS = ("open_links", "close_links", "inside_links", "next_links")
 MARKERS = {"[LM]": "MENTION", "[LR]": "RELATION", "[LC]": "CLASS", "[TP]": "SPAN"}
@@ -81,7 +82,7 @@ def slow_links(record, labels):
 @given(drawn=st.lists(records(), min_size=1, max_size=2), dropout=st.sampled_from([0.0, 0.4]))
 def test_targets_of_all_structures_equal_a_slow_construction(processor, drawn, dropout):
     examples = ExtractionDataset(processor, [(Source("x", SCHEMA), drawn)]).examples
-    batch = LDNetCollator(processor, label_dropout=dropout)(examples)
+    batch = LDNetCollator(processor, LabelSampler(label_dropout=dropout))(examples)
     labels = labels_of(processor, batch) if batch["schema_kinds"].numel() else []
     for text, record in enumerate(drawn):
         assert links_of(batch, text) == slow_links(record, labels)
@@ -99,7 +100,7 @@ def test_class_is_linked_with_the_text_marker_in_both_directions(processor):
     examples = ExtractionDataset(
         processor, [(Source("x", SCHEMA), [{"text": "a", "classes": {"tone": ["z"], "topic": []}}])]
     ).examples
-    batch = LDNetCollator(processor, shuffle_labels=False)(examples)
+    batch = LDNetCollator(processor, LabelSampler(shuffle=False))(examples)
     labels = labels_of(processor, batch)
     assert labels == [("CLASS", name) for name in ("topic:x", "y", "tone:x", "z")]
     assert batch["open_links"].tolist() == batch["close_links"].tolist() == [[0, 3, 0]]
@@ -138,7 +139,9 @@ def test_sources_share_labels_of_equal_words_and_kind(processor):
             [{"text": "b", "classes": {"kind": ["x"]}, "entities": [], "answers": [], "question": "?"}],
         ),
     ]
-    batch = LDNetCollator(processor, shuffle_labels=False)(ExtractionDataset(processor, parts).examples)
+    batch = LDNetCollator(processor, LabelSampler(shuffle=False))(
+        ExtractionDataset(processor, parts).examples
+    )
     labels = labels_of(processor, batch)
     assert len(set(labels)) == len(labels)
     shared = labels.index(("MENTION", "a"))  # an event type here, an entity type there

@@ -74,6 +74,12 @@ def test_source_cap_draws_other_texts_each_epoch():
     assert seen == set(range(len(SOURCES)))
 
 
+def test_source_caps_bound_single_sources():
+    sampler = SourceBatchSampler(SOURCES, LENGTHS, 4, source_cap=6, source_caps={"a": 20, "c": 0})
+    assert Counter(SOURCES[i] for i in sampler) == {"a": 20, "b": 6}
+    assert len(sampler) == 26
+
+
 def test_nothing_to_sample_is_an_empty_epoch():
     sampler = SourceBatchSampler([], [], 4)
     assert list(sampler) == []

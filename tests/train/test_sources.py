@@ -50,10 +50,10 @@ def test_is_partial_reads_the_manifest(tmp_path, write_set, manifest, expected):
     assert is_partial(write_set(tmp_path, None, [], **manifest)) is expected
 
 
-def test_partial_source_is_asked_for_relations_only(tmp_path, work, write_set):
+def test_partial_source_is_partial_and_keeps_its_types(tmp_path, work, write_set):
     source, _ = load_source(str(write_set(tmp_path / "a", *work, mentions_complete=False)))
     assert source.partial
-    assert source.schema.entities == ()
+    assert source.schema.entities == work[0].entities
     assert [relation.name for relation in source.schema.relations] == ["works for", "near"]
 
 
@@ -68,11 +68,17 @@ EVERYTHING = {
 }
 
 
-def test_trainable_schema_is_all_but_the_entities_of_partly_marked_sets():
+def test_trainable_schema_is_all_but_a_single_entity_type_of_partly_marked_sets():
     schema = Schema.from_any(EVERYTHING)
     assert trainable_schema(schema, False) == schema
     rest = {key: value for key, value in EVERYTHING.items() if key != "entities"}
     assert trainable_schema(schema, True) == Schema.from_any(rest)
+
+
+def test_entity_types_of_partly_marked_sets_tell_each_other_apart():
+    two = Schema.from_any(["a", "b"])
+    assert trainable_schema(two, True) == two
+    assert trainable_schema(Schema.from_any(["a"]), True) == Schema()
 
 
 def test_schema_of_records_with_answers_asks_questions():

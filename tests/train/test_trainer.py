@@ -13,6 +13,7 @@ from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.dataset import ExtractionDataset, Source
+from ldnet.train.label_sampling import LabelSampler
 from ldnet.train.metrics import PRF, TASKS, ExtractionMetrics
 from ldnet.train.trainer import LDNetTrainer, metrics_from_rows
 
@@ -64,7 +65,7 @@ def test_gradient_accumulation_gives_the_weights_of_the_whole_batch(make_trainer
             config=config,
         )
         # Of many loops that close, those are judged that come first in the order of the labels.
-        trainer.data_collator.shuffle_labels = False
+        trainer.data_collator.sampler = LabelSampler(shuffle=False)
         before = weights(trainer.model)
         trainer.train()
         assert trainer.state.global_step == 3
@@ -128,18 +129,18 @@ def test_training_lowers_the_loss_and_finds_structures(make_trainer, work):
     assert after["eval_f1"] == pytest.approx((after["eval_entities_f1"] + after["eval_relations_f1"]) / 2)
 
 
-def test_epochs_reach_collator_and_sampler(make_trainer):
+def test_epochs_reach_collator_and_sampler(make_trainer, monkeypatch):
     trainer = make_trainer(per_device_train_batch_size=4, num_train_epochs=3)
     seen = []
-    collate = trainer.data_collator.choose_labels
+    draw = LabelSampler.draw
 
-    def spy(examples, rng):
+    def spy(sampler, examples, rng):
         seen.append(
             (trainer.data_collator.epoch, trainer.epoch_of.sampler.epoch, *[x.index for x in examples])
         )
-        return collate(examples, rng)
+        return draw(sampler, examples, rng)
 
-    trainer.data_collator.choose_labels = spy
+    monkeypatch.setattr(LabelSampler, "draw", spy)
     trainer.train()
     assert [(a, b) for a, b, *_ in seen] == [(0, 0)] * 2 + [(1, 1)] * 2 + [(2, 2)] * 2
     epochs = [seen[i][2:] + seen[i + 1][2:] for i in (0, 2, 4)]

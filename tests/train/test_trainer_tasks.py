@@ -8,6 +8,7 @@ from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.confirmation import LoopProposer
 from ldnet.train.dataset import ExtractionDataset, Source
+from ldnet.train.label_sampling import LabelSampler
 from ldnet.train.metrics import compare_record, count_tasks, mean_f1
 from ldnet.train.trainer import scoring_input
 
@@ -65,7 +66,7 @@ RECORD = {
 def train(model, processor, records, steps):
     """Loss of the links after each step on all records."""
     examples = ExtractionDataset(processor, [(Source("x", SCHEMA), records)]).examples
-    collator = LDNetCollator(processor, shuffle_labels=False)
+    collator = LDNetCollator(processor, LabelSampler(shuffle=False))
     model.propose_loops = LoopProposer(processor.limits)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     model.train()

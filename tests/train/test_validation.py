@@ -110,7 +110,7 @@ CORRUPTIONS = [
     ("id", 1.5, "id = 1.5: not a string. Write it in quotes or leave it out."),
     ("entitys", [], "entitys = []: unknown key. Allowed: id, text, entities, relations, hyper_relations,"
      " events, classes, question, answers, spans, image, labels, sentences, document_relations, truncated,"
-     " windows, rows."
+     " windows, rows, calibrated."
      " Did you mean 'entities'?"),
     ("spans", {}, f"spans = {{}}: not a list. {NO_LIST}"),
     ("entities.1", "org", "entities[1] = 'org': not an object. Write {…} with type, start, end."),

@@ -36,6 +36,15 @@ ThresholdOption = Annotated[
         "--threshold", help="Keep what scores above this, between 0 and 1. Default: the model's own."
     ),
 ]
+SchemaCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema-cache",
+        metavar="FILE",
+        help="Keep the label states of the schema in this file: read if it fits, else written anew. Saves "
+        "time with hundreds of labels.",
+    ),
+]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts of a batch.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the scores to this file as JSON.")]
 
@@ -148,6 +157,24 @@ def load_processor(model: str | None, encoder: str | None) -> Any:
             raise ValueError(
                 f"{name}: its tokenizer cannot be loaded ({reason}). Name a folder or Hub id that has one."
             ) from error
+
+
+def cache_option(path: Path | None) -> dict[str, str]:
+    """The pipeline's `schema_cache`, checked before the model is loaded.
+
+    Args:
+        path: What the user gave.
+
+    Returns:
+        The option; empty without a file.
+
+    Raises:
+        OSError: If it is a folder, or in a folder that does not exist.
+    """
+    from ldnet.train.reporting import check_target
+
+    check_target(path)
+    return {} if path is None else {"schema_cache": str(path)}
 
 
 def model_name(model: str | None) -> str:

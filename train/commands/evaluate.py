@@ -12,8 +12,10 @@ from ldnet.train.commands import (
     BatchSizeOption,
     JsonOption,
     ModelOption,
+    SchemaCacheOption,
     SchemaOption,
     ThresholdOption,
+    cache_option,
     load_data,
     load_pipeline,
     model_name,
@@ -108,6 +110,7 @@ def run(
     errors: ErrorsOption = None,
     threshold: ThresholdOption = None,
     batch_size: BatchSizeOption = 16,
+    schema_cache: SchemaCacheOption = None,
 ) -> None:
     """Score a model on records: precision, recall and F1 (0-100), per task and label.
 
@@ -129,9 +132,8 @@ def run(
         raise ValueError(f"--errors and --json: both are {errors}; name two files")
     records, asked = load_data(data, schema)
     analysis = None if errors is None else ErrorAnalysis(asked)
-    metrics = score(
-        records, asked, load_pipeline(model), analysis, threshold=threshold, batch_size=batch_size
-    )
+    options = {"threshold": threshold, "batch_size": batch_size} | cache_option(schema_cache)
+    metrics = score(records, asked, load_pipeline(model), analysis, **options)
     report = metrics.to_dict() | {"model": model_name(model), "data": str(data)}
     title = f"{report['model']} on {data}: {len(records):,} texts"
     console = make_console()

@@ -14,7 +14,9 @@ from ldnet.train.commands import (
     SCHEMA_HELP,
     BatchSizeOption,
     ModelOption,
+    SchemaCacheOption,
     ThresholdOption,
+    cache_option,
     load_pipeline,
     note,
 )
@@ -174,6 +176,7 @@ def run(
     output: OutputOption = None,
     to: FormatOption = Format.records,
     html: PageOption = None,
+    schema_cache: SchemaCacheOption = None,
 ) -> None:
     """Extract from a text, a file or stdin.
 
@@ -193,8 +196,9 @@ def run(
     with open_source(text, input_file) as source:
         asked = _schema_of(schema, input_file)
         with _outputs(output, to, html) as write:
+            cache = cache_option(schema_cache)
             pipe = load_pipeline(model)
-            options = {"threshold": threshold, "overlap": overlap.value, "batch_size": batch_size}
+            options = {"threshold": threshold, "overlap": overlap.value, "batch_size": batch_size} | cache
             if text is None and sys.stderr.isatty() and (output or not sys.stdout.isatty()):
                 options["progress"] = True
             ids: deque = deque()

@@ -24,6 +24,7 @@ from ldnet.train.args import (
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.dataset import ExtractionDataset, Source, usual_window
+from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool, load_other_names
 from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
 from ldnet.train.sources import load_source
 from ldnet.train.trainer import LDNetTrainer
@@ -67,7 +68,9 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
         raise ArgumentsError(
             f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"
         )
-    return load_checkpoint(args.model)
+    model, processor = load_checkpoint(args.model)
+    processor.calibration = None  # of the weights that training is about to change
+    return model, processor
 
 
 def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
@@ -138,14 +141,40 @@ def build_trainer(
         args=args,
         train_dataset=train_dataset,
         eval_dataset=ExtractionDataset(processor, dev, whole=True) if dev else None,
-        data_collator=LDNetCollator(
-            processor, data.max_labels, data.label_dropout, data.lower_case_share, seed=args.seed
-        ),
+        data_collator=build_collator(data, processor, [source for source, _ in train], args.seed),
         head_learning_rate=args.head_learning_rate,
         source_cap=data.source_cap,
+        source_caps=data.caps(),
         mix_sources=data.mix_sources,
         callbacks=callbacks,
     )
+
+
+def build_collator(
+    data: DataArguments, processor: LDNetProcessor, sources: Sequence[Source], seed: int
+) -> LDNetCollator:
+    """The collator of a training.
+
+    Args:
+        data: How labels are drawn.
+        processor: Of the model.
+        sources: All that is trained on.
+        seed: Of all draws.
+
+    Returns:
+        The collator.
+    """
+    sampler = LabelSampler(
+        max_labels=data.max_labels,
+        label_dropout=data.label_dropout,
+        few_labels=data.few_labels,
+        many_labels=data.many_labels,
+        most_labels=data.most_labels,
+        pool=label_pool(sources) if data.many_labels else {},
+        foreign=foreign_labels(sources, [names.split(",") for names in data.special_domains]),
+    )
+    names = {} if data.other_names is None else load_other_names(data.other_names)
+    return LDNetCollator(processor, sampler, names, data.other_names_share, data.lower_case_share, seed=seed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

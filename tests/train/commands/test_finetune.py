@@ -260,7 +260,7 @@ def test_build_trainer_passes_its_arguments_on(files, encoder_folder, training_a
     )  # fmt: skip
     trainer = build_trainer(data, ModelArguments(encoder=encoder_folder, head_size=8), args)
     collator = trainer.data_collator
-    assert (collator.max_labels, collator.label_dropout, collator.seed) == (3, 0.2, 5)
+    assert (collator.sampler.max_labels, collator.sampler.label_dropout, collator.seed) == (3, 0.2, 5)
     assert (trainer.head_learning_rate, len(trainer._get_train_sampler())) == (0.5, 4)
     (stopping,) = [c for c in trainer.callback_handler.callbacks if isinstance(c, EarlyStoppingCallback)]
     assert stopping.early_stopping_patience == 2

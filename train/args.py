@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.integrations import is_tensorboard_available
 
 
 class ArgumentsError(ValueError):
@@ -66,6 +67,22 @@ class DataArguments:
     )
     other_names_share: float = field(
         default=0.3, metadata={"help": "Share of labels called by another name, with --other_names."}
+    )
+    instructions: str = field(
+        default="default",
+        metadata={
+            "help": "YAML file: structure -> phrasings of what is asked; 'default': the package's own."
+        },
+    )
+    instruction_share: float = field(
+        default=0.0, metadata={"help": "Share of the batches that get an instruction, in [0, 1]."}
+    )
+    types_from_relations: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Training files' folders that are trained on once more, as NAME+types: their mentions "
+            "with the finer types that their relations tell."
+        },
     )
     lower_case_share: float = field(
         default=0.0, metadata={"help": "Share of training texts whose case the model is not told, in [0, 1]."}
@@ -194,6 +211,19 @@ class LDNetTrainingArguments(TrainingArguments):
         # transformers refuses --bf16 on a CPU unless it is told that the CPU is meant
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
+
+
+@dataclass
+class PretrainingArguments(LDNetTrainingArguments):
+    """The same with what a long training wants: logs that can be looked at while it runs."""
+
+    include_num_input_tokens_seen: str = field(
+        default="non_padding", metadata={"help": "Which tokens the log counts: all, non_padding or no."}
+    )
+    report_to: str | list[str] = field(
+        default_factory=lambda: ["tensorboard"] if is_tensorboard_available() else [],
+        metadata={"help": "Where logs go besides the terminal; tensorboard where it is installed."},
+    )
 
 
 class Parser(HfArgumentParser):

@@ -13,6 +13,9 @@ WRONG_INPUT = 2  # exit code
 # Click's error, or that of the copy of click inside newer versions of typer.
 UsageError = typer.BadParameter.__base__
 
+# Verbs with the flags of `TrainingArguments`: their own parser reads them.
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
 app = typer.Typer(
     name="ldnet",
     epilog="ldnet VERB --help explains a verb and shows examples. Exit code 2: the input is wrong, with a "
@@ -23,14 +26,18 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    "finetune",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
+@app.command("finetune", add_help_option=False, context_settings=PASSED_ON)
 def finetune(context: typer.Context) -> int:
     """Train a model on your own records."""
     from ldnet.train.commands.finetune import main as run
+
+    return run(context.args)
+
+
+@app.command("pretrain", add_help_option=False, context_settings=PASSED_ON)
+def pretrain(context: typer.Context) -> int:
+    """Train a model on many data sets at once."""
+    from ldnet.train.commands.pretrain import main as run
 
     return run(context.args)
 

@@ -13,6 +13,7 @@ from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Label
 from ldnet.train.confirmation import gold_candidates
 from ldnet.train.dataset import Example, label_key
+from ldnet.train.instructions import draw_instruction
 from ldnet.train.label_sampling import BatchLabels, LabelSampler, rename_labels
 
 
@@ -29,6 +30,8 @@ class LDNetCollator:
         sampler: Draws which labels a batch asks for, and which of them each text sees.
         other_names: Label name -> other names for it; see `rename_labels`.
         other_names_share: Share of the labels called by another name, in [0, 1].
+        instructions: Structure -> phrasings of what is asked; see `draw_instruction`.
+        instruction_share: Share of the batches with an instruction, in [0, 1].
         lower_case_share: Share of the texts shown as if written in small letters, in [0, 1], so that a model
             with `case_embedding` reads texts without capitals too.
         seed: Seed of all draws.
@@ -39,6 +42,8 @@ class LDNetCollator:
     sampler: LabelSampler = LabelSampler()
     other_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     other_names_share: float = 0.0
+    instructions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    instruction_share: float = 0.0
     lower_case_share: float = 0.0
     seed: int = 0
     epoch: int = 0
@@ -55,7 +60,10 @@ class LDNetCollator:
         rng = np.random.default_rng([self.seed, self.epoch, *(example.index for example in examples)])
         chosen = self.sampler.draw(examples, rng)
         labels = rename_labels(chosen.labels, self.other_names, self.other_names_share, rng)
-        schema = self.processor.encode_labels(labels)
+        instruction = ""
+        if self.instruction_share:
+            instruction = draw_instruction(labels, self.instructions, self.instruction_share, rng)
+        schema = self.processor.encode_labels(labels, instruction)
         width = schema["schema_input_ids"].shape[1] if self.processor.schema_attention == "full" else 0
         batch = self.processor.encode_tokens(
             [example.tokens for example in examples], width, [example.question for example in examples]

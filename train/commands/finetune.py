@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ldnet.configuration_ldnet import LDNetConfig
@@ -24,8 +24,10 @@ from ldnet.train.args import (
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.dataset import ExtractionDataset, Source, usual_window
+from ldnet.train.instructions import load_instructions
 from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool, load_other_names
 from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
+from ldnet.train.relation_types import load_relation_types, types_from_relations
 from ldnet.train.sources import load_source
 from ldnet.train.trainer import LDNetTrainer
 
@@ -86,6 +88,13 @@ def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
     train, dev = (
         [load_source(path, args.data_root, schema) for path in paths] for paths in (args.train, args.dev)
     )
+    by_name = {source.name: (source, records) for source, records in train}
+    if unknown := [name for name in args.types_from_relations if name not in by_name]:
+        raise ArgumentsError(
+            f"types_from_relations: {unknown} are not among the training files {list(by_name)}"
+        )
+    table = load_relation_types() if args.types_from_relations else {}
+    train += [types_from_relations(*by_name[name], table) for name in args.types_from_relations]
     return train, [(source, records[: args.max_dev_records]) for source, records in dev]
 
 
@@ -174,7 +183,54 @@ def build_collator(
         foreign=foreign_labels(sources, [names.split(",") for names in data.special_domains]),
     )
     names = {} if data.other_names is None else load_other_names(data.other_names)
-    return LDNetCollator(processor, sampler, names, data.other_names_share, data.lower_case_share, seed=seed)
+    return LDNetCollator(
+        processor,
+        sampler,
+        other_names=names,
+        other_names_share=data.other_names_share,
+        instructions=load_instructions(data.instructions) if data.instruction_share else {},
+        instruction_share=data.instruction_share,
+        lower_case_share=data.lower_case_share,
+        seed=seed,
+    )
+
+
+def train(
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str,
+    arguments: type[LDNetTrainingArguments] = LDNetTrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> int:
+    """Parse the flags, train, save and score.
+
+    Args:
+        argv: Arguments of the verb; the process's own by default.
+        prog: Its name.
+        description: Shown in its help.
+        arguments: How to train, with the verb's defaults.
+        callbacks: Further callbacks of the trainer.
+
+    Returns:
+        Exit code.
+    """
+    data, model_args, args = parse_arguments(
+        (DataArguments, ModelArguments, arguments), argv, prog, description
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    trainer = build_trainer(data, model_args, args)
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    trainer.train(resume_from_checkpoint=resume_point(args))
+    trainer.save_model(args.output_dir)
+    trainer.save_state()
+    if trainer.eval_dataset is not None:
+        metrics = trainer.evaluate()
+        if trainer.is_world_process_zero():
+            trainer.save_metrics("eval", metrics)
+            logger.info("%s", {k: round(v, 2) for k, v in metrics.items() if k.endswith("f1")})
+    logger.info("saved %s", Path(args.output_dir))
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -186,18 +242,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    data, model_args, args = parse_arguments(
-        (DataArguments, ModelArguments, LDNetTrainingArguments), argv, "ldnet finetune", DESCRIPTION
-    )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trainer = build_trainer(data, model_args, args)
-    trainer.train(resume_from_checkpoint=resume_point(args))
-    trainer.save_model(args.output_dir)
-    trainer.save_state()
-    if trainer.eval_dataset is not None:
-        metrics = trainer.evaluate()
-        if trainer.is_world_process_zero():
-            trainer.save_metrics("eval", metrics)
-            logger.info("%s", {k: round(v, 2) for k, v in metrics.items() if k.endswith("f1")})
-    logger.info("saved %s", Path(args.output_dir))
-    return 0
+    return train(argv, "ldnet finetune", DESCRIPTION)

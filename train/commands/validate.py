@@ -69,7 +69,9 @@ def run(
         )
         typer.echo(f"{path}: no problems in {len(records):,} records: {counts or 'texts only'}")
         if model is not None or encoder is not None:
-            causes = _lost_structures(records, allowed or Schema.from_records(records), model, encoder)
+            from ldnet.train.sources import schema_of_records
+
+            causes = _lost_structures(records, schema_of_records(allowed, records), model, encoder)
             lost = ", ".join(f"{count:,} x {cause}" for cause, count in causes.most_common())
             typer.echo(f"{path}: lost to tokens: {lost or 'nothing'}")
     if problems:

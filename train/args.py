@@ -77,6 +77,14 @@ class DataArguments:
     instruction_share: float = field(
         default=0.0, metadata={"help": "Share of the batches that get an instruction, in [0, 1]."}
     )
+    replay: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Record files of an earlier training: a share of every epoch comes from them, so that "
+            "what the checkpoint knows is not forgotten."
+        },
+    )
+    replay_share: float = field(default=0.5, metadata={"help": "That share, in (0, 1)."})
     types_from_relations: list[str] = field(
         default_factory=list,
         metadata={
@@ -116,7 +124,7 @@ class DataArguments:
         return {name: int(cap) for name, _, cap in pairs}
 
 
-NOT_IN_CONFIG = ("encoder", "model", "paper", "encoder_dropout")
+NOT_IN_CONFIG = ("encoder", "model", "paper", "encoder_dropout", "freeze_encoder", "lora_rank")
 
 
 @dataclass
@@ -132,6 +140,13 @@ class ModelArguments:
     )
     encoder_dropout: float | None = field(
         default=None, metadata={"help": "Dropout in the encoder; default: as in its configuration."}
+    )
+    freeze_encoder: bool = field(default=False, metadata={"help": "Train the heads alone."})
+    lora_rank: int | None = field(
+        default=None,
+        metadata={
+            "help": "Train the encoder by adapters of this rank (peft); the saved model is a plain one."
+        },
     )
     schema_attention: Literal["prefix", "full"] | None = field(
         default=None, metadata={"help": "See LDNetConfig."}

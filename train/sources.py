@@ -1,6 +1,8 @@
 """Record files -> sources of a training mixture, with what their folders say about them."""
 
 import logging
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from ldnet.train.data import RecordError, load_records, load_schema_for, manifes
 from ldnet.train.dataset import Source
 
 OWN_QUESTION = "?"  # stands in the schema of a data set whose records bring a question each
+
+Part = tuple[Source, list[dict]]  # with its records
 
 logger = logging.getLogger(__name__)
 
@@ -81,3 +85,28 @@ def load_source(path: str, root: str = "", schema: Schema | None = None) -> tupl
         why = "its mentions are marked in part and it has nothing else" if partial else "it has no structures"
         raise RecordError(f"{file}: nothing to train on: {why}. Leave the file out.")
     return Source(name, usable, partial), records
+
+
+def replay_caps(train: Sequence[Part], replay: Sequence[Part], share: float) -> dict[str, int]:
+    """How many texts of an epoch come from each replayed source.
+
+    Args:
+        train: What is trained on.
+        replay: What the checkpoint was trained on before.
+        share: Share of the texts of an epoch that are replayed, in (0, 1).
+
+    Returns:
+        Source name -> texts, the same for each.
+
+    Raises:
+        ValueError: If the share is no share, or a source is trained on and replayed.
+    """
+    if not 0 < share < 1:
+        raise ValueError(
+            f"replay_share: {share} is not between 0 and 1; 0.5 replays as many texts as it learns"
+        )
+    both = {source.name for source, _ in train} & {source.name for source, _ in replay}
+    if both:
+        raise ValueError(f"replay: {sorted(both)} are trained on already; leave them out of one list")
+    texts = sum(len(records) for _, records in train) * share / (1 - share)
+    return {source.name: math.ceil(texts / len(replay)) for source, _ in replay}

@@ -2,7 +2,8 @@ import pytest
 
 from ldnet.processing.schema import Schema, SchemaError
 from ldnet.train.data import RecordError
-from ldnet.train.sources import is_partial, load_source, schema_of_records, trainable_schema
+from ldnet.train.dataset import Source
+from ldnet.train.sources import is_partial, load_source, replay_caps, schema_of_records, trainable_schema
 
 
 def test_load_source_takes_schema_and_name_from_the_folder(tmp_path, work, write_set):
@@ -123,3 +124,19 @@ def test_missing_file_and_broken_schema_are_named(tmp_path, write_set):
     (tmp_path / "schema.json").write_text('{"entitys": ["a"]}')
     with pytest.raises(SchemaError, match="Did you mean 'entities'"):
         load_source(str(path))
+
+
+def part(name, texts):
+    return Source(name, Schema.from_any(["a"])), [{"text": "x", "entities": []}] * texts
+
+
+def test_replay_caps_share_an_epoch_between_new_and_old():
+    assert replay_caps([part("new", 30)], [part("a", 100), part("b", 5)], 0.25) == {"a": 5, "b": 5}
+    assert replay_caps([part("new", 30)], [part("a", 100)], 0.5) == {"a": 30}
+    assert replay_caps([part("new", 30)], [], 0.5) == {}
+
+
+@pytest.mark.parametrize(("name", "share", "message"), [("a", 1.0, "between 0 and 1"), ("new", 0.5, "'new'")])
+def test_replay_of_what_is_trained_on_or_of_all_is_an_error(name, share, message):
+    with pytest.raises(ValueError, match=message):
+        replay_caps([part("new", 3)], [part(name, 3)], share)

@@ -14,6 +14,7 @@ from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.modeling_ldnet import LDNetModel
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Schema
+from ldnet.train.adapters import add_lora, freeze_encoder, merge_lora
 from ldnet.train.args import (
     ArgumentsError,
     DataArguments,
@@ -28,12 +29,10 @@ from ldnet.train.instructions import load_instructions
 from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool, load_other_names
 from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
 from ldnet.train.relation_types import load_relation_types, types_from_relations
-from ldnet.train.sources import load_source
+from ldnet.train.sources import Part, load_source, replay_caps
 from ldnet.train.trainer import LDNetTrainer
 
 logger = logging.getLogger(__name__)
-
-Part = tuple[Source, list[dict]]
 
 DESCRIPTION = """Train LDNet on record files.
 
@@ -133,10 +132,17 @@ def build_trainer(
     """
     set_seed(args.seed)
     train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
+    replay = [load_source(path, data.data_root) for path in data.replay]
+    caps = replay_caps(train, replay, data.replay_share) | data.caps()
+    train += replay
     with quiet_libraries():
         model, processor = build_model(model_args)
     if model_args.encoder_dropout is not None:
         set_dropout(model.encoder, model_args.encoder_dropout)
+    if model_args.freeze_encoder:
+        freeze_encoder(model)
+    if model_args.lora_rank is not None:
+        add_lora(model, model_args.lora_rank)
     if not dev:
         args.eval_strategy, args.load_best_model_at_end = "no", False
     callbacks: list[Any] = []
@@ -153,7 +159,7 @@ def build_trainer(
         data_collator=build_collator(data, processor, [source for source, _ in train], args.seed),
         head_learning_rate=args.head_learning_rate,
         source_cap=data.source_cap,
-        source_caps=data.caps(),
+        source_caps=caps,
         mix_sources=data.mix_sources,
         callbacks=callbacks,
     )
@@ -222,6 +228,7 @@ def train(
     for callback in callbacks:
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=resume_point(args))
+    merge_lora(trainer.model)
     trainer.save_model(args.output_dir)
     trainer.save_state()
     if trainer.eval_dataset is not None:

@@ -133,6 +133,19 @@ def test_finetune_reads_a_yaml_file(files, encoder_folder, tmp_path):
     assert json.loads((tmp_path / "yaml" / "config.json").read_text())["head_size"] == 8
 
 
+def test_finetune_with_adapters_writes_a_plain_model(checkpoint, files, tmp_path, opinion, write_set):
+    out = tmp_path / "out"
+    old = str(write_set(tmp_path / "opinion", *opinion))
+    base = ["--model", checkpoint, "--train", files["train"], "--output_dir", str(out), *QUIET]
+    replayed = ["--replay", old, "--replay_share", "0.5"]
+    assert main([*base, *replayed, "--lora_rank", "2", "--max_steps", "3", "--learning_rate", "0.1"]) == 0
+    before, after = (load_file(f"{folder}/model.safetensors") for folder in (checkpoint, out))
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("encoder.") and "embeddings" not in name for name in moved)
+    assert not any("word_embeddings" in name or "LayerNorm" in name for name in moved)
+
+
 def test_finetune_is_a_verb_of_the_command_line(flags, capsys, tmp_path):
     assert cli.main(["finetune", *flags, "--max_steps", "1"]) == 0
     assert (tmp_path / "out" / "model.safetensors").exists()

@@ -255,8 +255,28 @@ def decode_loops(
     return sorted(best.values(), key=lambda loop: (loop.label, loop.mentions)), decoder.budget.spent
 
 
+def shares_of_odds(probs: dict[int, float]) -> dict[int, float]:
+    """Probabilities of single classes -> probabilities that add up to one, in proportion to their odds.
+
+    Args:
+        probs: Probability of each class.
+
+    Returns:
+        The shares; equal ones among classes that are certain, if there are any.
+    """
+    odds = {i: prob / (1.0 - prob) if prob < 1.0 else math.inf for i, prob in probs.items()}
+    certain = [i for i, value in odds.items() if math.isinf(value)]
+    if certain:
+        odds = {i: float(i in certain) for i in odds}
+    total = sum(odds.values())
+    return {i: value / total if total > 0.0 else 1.0 / len(odds) for i, value in odds.items()}
+
+
 def class_loops(probs: dict[int, float], schema: Schema, thresholds: list[float]) -> Iterator[Loop]:
     """Classes that hold: the best of a single-label task, all above their threshold of a multi-label one.
+
+    The score of a single-label class is its share of the odds of all classes of the task (a softmax of their
+    log-odds), so that the scores of a task add up to one; with one class alone it is its probability.
 
     Args:
         probs: Probability of each class label.
@@ -273,4 +293,5 @@ def class_loops(probs: dict[int, float], schema: Schema, thresholds: list[float]
             holding = [i for i, prob in found.items() if prob > thresholds[i]]
         else:
             holding = sorted(found, key=lambda i: (-found[i], i))[:1]
+            found = shares_of_odds(found) if len(found) > 1 else found
         yield from (Loop(i, (), found[i]) for i in holding)

@@ -14,6 +14,7 @@ from ldnet.processing.links import (
     class_loops,
     decode_links,
     encode_loops,
+    shares_of_odds,
 )
 from ldnet.processing.schema import Schema
 
@@ -338,7 +339,21 @@ def test_truncated_decoding_finds_some_of_the_loops_and_says_so(drawn, max_steps
 )
 def test_class_loops_takes_the_best_of_one_task_and_all_above_the_threshold_of_another(probs, expected):
     loops = list(class_loops(probs, SCHEMA, [0.5] * 9))
-    assert loops == [Loop(label, (), probs[label]) for label in expected]
+    single = shares_of_odds({label: probs[label] for label in (X, Y) if label in probs})
+    scores = probs | (single if len(single) > 1 else {})
+    assert loops == [Loop(label, (), scores[label]) for label in expected]
+
+
+@given(logits=st.dictionaries(st.integers(0, 5), st.floats(-30, 30), min_size=1))
+def test_shares_of_odds_are_the_softmax_of_the_log_odds(logits):
+    shares = shares_of_odds({i: 1 / (1 + math.exp(-x)) for i, x in logits.items()})
+    total = sum(math.exp(x) for x in logits.values())
+    assert shares == pytest.approx({i: math.exp(x) / total for i, x in logits.items()}, abs=1e-3)
+
+
+def test_shares_of_certain_classes_are_equal():
+    assert shares_of_odds({0: 1.0, 1: 0.9, 2: 1.0}) == {0: 0.5, 1: 0.0, 2: 0.5}
+    assert shares_of_odds({0: 0.0, 1: 0.0}) == {0: 0.5, 1: 0.5}
 
 
 def test_class_loops_uses_the_threshold_of_each_class():

@@ -42,6 +42,14 @@ def pretrain(context: typer.Context) -> int:
     return run(context.args)
 
 
+@app.command("distill", add_help_option=False, context_settings=PASSED_ON)
+def distill(context: typer.Context) -> int:
+    """Train a student that learns from teachers too."""
+    from ldnet.train.commands.distill import main as run
+
+    return run(context.args)
+
+
 @app.callback(invoke_without_command=True)
 def top(
     context: typer.Context,

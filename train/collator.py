@@ -1,7 +1,8 @@
 """Examples -> a batch for `LDNetModel`: one shared schema, gold links as index lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ class LDNetCollator:
             with `case_embedding` reads texts without capitals too.
         seed: Seed of all draws.
         epoch: Counted by the trainer.
+        teacher: Gives what a `DistillationCallback` compares the student with, under the key `teacher`.
     """
 
     processor: LDNetProcessor
@@ -47,8 +49,9 @@ class LDNetCollator:
     lower_case_share: float = 0.0
     seed: int = 0
     epoch: int = 0
+    teacher: Callable[[Sequence[Example], BatchLabels], dict[str, Any]] | None = None
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Make a batch.
 
         Args:
@@ -76,7 +79,9 @@ class LDNetCollator:
         gold = local_loops(examples, chosen)
         links = [encode_loops(loops, self.processor.fragment_links) for loops in gold]
         targets = self.link_targets(examples, chosen, links)
-        return batch | schema | targets | self.candidates(gold, links, labels)
+        # Teachers know labels by their own names, whatever the batch calls them.
+        transfer = {} if self.teacher is None else {"teacher": self.teacher(examples, chosen)}
+        return batch | schema | targets | self.candidates(gold, links, labels) | transfer
 
     @staticmethod
     def link_targets(

@@ -49,6 +49,7 @@ class Example:
         annotated: Labels of the source's schema that were annotated in this text.
         supervision: Whether TA, AS and A2A are trained on it.
         question: Tokens of the question about the text, if it is asked one.
+        first_token: Where its tokens start in the record's text: above 0 in a later window.
     """
 
     index: int
@@ -59,6 +60,7 @@ class Example:
     annotated: list[int]
     supervision: tuple[bool, bool, bool]
     question: TextTokens | None = None
+    first_token: int = 0
 
 
 @dataclass
@@ -209,6 +211,7 @@ class ExtractionDataset(Dataset):
                     annotated=annotated,
                     supervision=(bool(annotated), mentions > 0, mentions > 1 or (fragments and mentions > 0)),
                     question=question,
+                    first_token=window.start,
                 )
             )
         if missed := len(set(loops) - reached):

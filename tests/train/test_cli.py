@@ -11,7 +11,9 @@ from ldnet.train import cli
 from ldnet.train.cli import main
 from ldnet.train.data import RecordError
 
-VERBS = ("finetune", "pretrain", "extract", "evaluate", "calibrate", "ceiling", "validate", "convert")
+VERBS = (
+    "finetune", "pretrain", "distill", "extract", "evaluate", "calibrate", "ceiling", "validate", "convert"
+)  # fmt: skip
 TRAIN = Path(cli.__file__).parent
 
 
@@ -38,7 +40,7 @@ def test_main_help_lists_every_verb(capsys):
         assert all(f"\n  {verb} " in out for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("finetune", "pretrain")])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("finetune", "pretrain", "distill")])
 def test_main_help_of_a_verb_shows_two_examples_on_their_own_lines(capsys, verb):
     code, out, _ = run(capsys, verb, "--help")
     lines = [line.strip() for line in out.splitlines()]
@@ -62,7 +64,7 @@ def top_level_imports(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["cli.py", *(f"commands/{verb}.py" for verb in VERBS[2:]), "commands/__init__.py"]
+    "name", ["cli.py", *(f"commands/{verb}.py" for verb in VERBS[3:]), "commands/__init__.py"]
 )
 def test_modules_of_the_command_line_import_nothing_heavy(name):
     allowed = sys.stdlib_module_names | {"typer", "ldnet", "ldnet.train.commands"}

@@ -227,6 +227,17 @@ def train(
     trainer = build_trainer(data, model_args, args)
     for callback in callbacks:
         trainer.add_callback(callback)
+    run_training(trainer)
+    return 0
+
+
+def run_training(trainer: LDNetTrainer) -> None:
+    """Train or resume, save the model, and score it if there is anything to score on.
+
+    Args:
+        trainer: What `build_trainer` made.
+    """
+    args = trainer.args
     trainer.train(resume_from_checkpoint=resume_point(args))
     merge_lora(trainer.model)
     trainer.save_model(args.output_dir)
@@ -237,7 +248,6 @@ def train(
             trainer.save_metrics("eval", metrics)
             logger.info("%s", {k: round(v, 2) for k, v in metrics.items() if k.endswith("f1")})
     logger.info("saved %s", Path(args.output_dir))
-    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

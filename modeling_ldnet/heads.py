@@ -85,7 +85,8 @@ def rotate(states: Tensor, inverse_frequency: Tensor) -> Tensor:
 class LinkHead(nn.Module):
     """Queries and keys of the link kinds TA, AS and A2A (eq. 9-11), all from one projection.
 
-    TA is not rotated: the distance between a label marker and a token means nothing.
+    TA is not rotated: the distance between a label marker and a token means nothing. With `shared_links` all
+    kinds have the same queries and keys, so that AS and A2A are one matrix.
     """
 
     def __init__(self, config: LDNetConfig):
@@ -93,7 +94,8 @@ class LinkHead(nn.Module):
         hidden_size = config.encoder_config.hidden_size
         self.head_size = config.head_size
         self.rotary_base = config.rotary_base
-        self.projection = nn.Linear(hidden_size, 6 * config.head_size)
+        self.shared = config.shared_links
+        self.projection = nn.Linear(hidden_size, (2 if self.shared else 6) * config.head_size)
         self.activation = nn.GELU() if config.head_activation == "gelu" else nn.Identity()
         self.dropout = nn.Dropout(config.head_dropout)
         self.register_buffer("inverse_frequency", self.make_inverse_frequency(), persistent=False)
@@ -124,6 +126,8 @@ class LinkHead(nn.Module):
         """
         states = self.dropout(self.activation(self.projection(text_states)))
         scale = self.head_size**-0.5
+        if self.shared:
+            states = torch.cat([states, states, states], dim=-1)
         ta_query, ta_key, as_query, as_key, a2a_query, a2a_key = states.chunk(6, dim=-1)
         angles = self.inverse_frequency
         return LinkQueries(

@@ -15,7 +15,14 @@ from ldnet.base_ldnet import LDNetPreTrainedModel, pooler_kwargs
 from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.confirmation import Candidates, ConfirmationHead, LoopStates, confirmation_loss
 from ldnet.heads import Gates, LinkHead, LinkQueries, LinkScores, RelevanceHead, dense_scores, gate_scores
-from ldnet.losses import CLASS_KIND, LinkTargets, link_loss, relevance_loss, relevance_targets
+from ldnet.losses import (
+    CLASS_KIND,
+    LinkTargets,
+    link_loss,
+    relevance_loss,
+    relevance_targets,
+    share_token_links,
+)
 from ldnet.output_ldnet import LDNetOutput
 from ldnet.pruning import LoopShape, sparse_links
 from ldnet.schema_attention import PrefixCache, SchemaStates, asked_tokens, prefix_implementation
@@ -362,11 +369,12 @@ class LDNetModel(LDNetPreTrainedModel):
         counted = (labels != -100).float()
         items = counted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         lower = config.max_fragments > 1 and config.fragment_links == "as"
-        output.link_loss = (link_loss(scores, targets, lower) * counted).sum() / items
+        linked = share_token_links(targets) if config.shared_links else targets
+        output.link_loss = (link_loss(scores, linked, lower) * counted).sum() / items
         output.loss = output.link_loss
         if config.label_drop == "none":
             return
-        gold = relevance_targets(targets, config.relevance_target)
+        gold = relevance_targets(targets, config.relevance_target, config.shared_links)
         losses = relevance_loss(gates, gold, targets, config.relevance_loss, by_marker)
         output.relevance_loss = (losses * counted).sum() / items
         output.loss = output.link_loss + config.relevance_weight * output.relevance_loss

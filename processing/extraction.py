@@ -16,8 +16,6 @@ from ldnet.processing.results import build_result
 from ldnet.processing.schema import Schema
 from ldnet.processing.windows import Window, merge_loops
 
-CONFIRMED = 0.5  # probability from which a closed loop counts as a structure
-
 
 @dataclass
 class Decoded:
@@ -89,7 +87,7 @@ def candidates_of(loops: Sequence[Sequence[Loop]], row: Sequence[int] | None = N
 
 
 def confirm_loops(
-    loops: list[list[Loop]], states: LoopStates, row: Sequence[int] | None = None
+    loops: list[list[Loop]], states: LoopStates, row: Sequence[int] | None = None, threshold: float = 0.5
 ) -> list[list[Loop]]:
     """Loops that the confirmation head takes for structures; their score is its and the links' mean.
 
@@ -97,6 +95,7 @@ def confirm_loops(
         loops: Closed loops of each text.
         states: The model's `loop_states`.
         row: As in `split_links`.
+        threshold: Probability that a loop must exceed.
 
     Returns:
         The loops that are left, with new scores (geometric means).
@@ -105,7 +104,7 @@ def confirm_loops(
     probs = iter(torch.sigmoid(score_candidates(states, candidates).double()).tolist())
     judged = [[(loop, next(probs)) for loop in of_text] for of_text in loops]
     return [
-        [replace(loop, score=math.sqrt(loop.score * prob)) for loop, prob in of_text if prob > CONFIRMED]
+        [replace(loop, score=math.sqrt(loop.score * prob)) for loop, prob in of_text if prob > threshold]
         for of_text in judged
     ]
 
@@ -137,7 +136,7 @@ def decode_batch(
         decoded.append(Decoded(loops, of_window.classes, truncated))
     states = getattr(outputs, "loop_states", None)
     if states is not None and any(window.loops for window in decoded):
-        confirmed = confirm_loops([window.loops for window in decoded], states, row)
+        confirmed = confirm_loops([window.loops for window in decoded], states, row, limits.confirm_threshold)
         for window, loops in zip(decoded, confirmed, strict=True):
             window.loops = loops
     return decoded

@@ -74,11 +74,13 @@ class LoopLimits:
         max_fragments: Most fragments of a mention.
         fragment_links: `"as"` or `"a2a"` (the paper).
         max_steps: Links followed a text before decoding stops with `truncated`.
+        confirm_threshold: Probability that a closed loop as a whole must exceed, if the model judges it.
     """
 
     max_fragments: int = 1
     fragment_links: str = "as"
     max_steps: int = MAX_STEPS
+    confirm_threshold: float = 0.5
 
 
 def encode_loops(loops: list[Loop], fragment_links: str = "as") -> RecordLinks:

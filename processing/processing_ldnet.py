@@ -30,6 +30,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: Most fragments of a mention, as in the model's configuration.
         fragment_links: `"as"` or `"a2a"`, as in the model's configuration.
         threshold: Default probability above which structures are kept.
+        confirm_threshold: Probability that a closed loop as a whole must exceed, with `confirm_loops`.
         window_length: Tokens of a window: longer texts are read in several; what texts of the training had (a
             model that knows only sentences finds little in pages); `None` = what the encoder has room for.
         window_unit: `"paragraph"` or `"sentence"`: windows of longer texts never read beyond it.
@@ -50,13 +51,14 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         window_unit: str = "paragraph",
         case_ids: bool = False,
         calibration: dict[str, Any] | None = None,
+        confirm_threshold: float = 0.5,
         chat_template: str | None = None,
     ):
         self.schema_attention = schema_attention
         self.max_length = max_length
         self.max_fragments = max_fragments
         self.fragment_links = fragment_links
-        self.threshold = threshold
+        self.threshold, self.confirm_threshold = threshold, confirm_threshold
         self.window_length = window_length
         self.window_unit = window_unit
         self.case_ids = case_ids
@@ -115,7 +117,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
     @property
     def limits(self) -> LoopLimits:
         """How loops may run."""
-        return LoopLimits(self.max_fragments, self.fragment_links)
+        return LoopLimits(self.max_fragments, self.fragment_links, confirm_threshold=self.confirm_threshold)
 
     @property
     def special_ids(self) -> SpecialIds:

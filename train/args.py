@@ -40,6 +40,10 @@ class DataArguments:
             "help": "Schema for all files: inline JSON or a file. Default: schema.json beside each file."
         },
     )
+    instruction: str | None = field(
+        default=None,
+        metadata={"help": "Text that stands before the labels; default: that of each schema, if it has one."},
+    )
     max_labels: int | None = field(
         default=None, metadata={"help": "Most labels of a training batch; default all."}
     )
@@ -160,6 +164,9 @@ class ModelArguments:
     head_activation: Literal["none", "gelu"] | None = field(
         default=None, metadata={"help": "See LDNetConfig."}
     )
+    shared_links: bool | None = field(
+        default=None, metadata={"help": "One matrix for all link kinds; see LDNetConfig."}
+    )
     label_drop: Literal["joint", "prob", "logit", "none"] | None = field(
         default=None, metadata={"help": "Form of the gate; none = without label drop."}
     )
@@ -254,14 +261,14 @@ class Parser(HfArgumentParser):
             name[2:] for action in self._actions for name in action.option_strings if name.startswith("--")
         ]
 
-    def parse(self, argv: Sequence[str]) -> tuple[Any, ...]:
-        """Dataclasses from `--config file.yaml` and flags; flags win.
+    def expand(self, argv: Sequence[str]) -> list[str]:
+        """Flags with those of `--config file.yaml` before them, where they lose against what follows.
 
         Args:
             argv: Arguments of the verb.
 
         Returns:
-            One instance a dataclass.
+            Flags and values without `--config`.
 
         Raises:
             ArgumentsError: With every unknown key and its nearest match.
@@ -276,6 +283,21 @@ class Parser(HfArgumentParser):
         flags = [flag[2:].split("=")[0] for flag in argv if flag.startswith("--")]
         if unknown := [flag for flag in flags if flag not in self.known_names()]:
             self._raise_unknown(unknown, "flag")  # before argparse misses the flag that was meant
+        return argv
+
+    def parse(self, argv: Sequence[str]) -> tuple[Any, ...]:
+        """Dataclasses from `--config file.yaml` and flags; flags win.
+
+        Args:
+            argv: Arguments of the verb.
+
+        Returns:
+            One instance a dataclass.
+
+        Raises:
+            ArgumentsError: With every unknown key and its nearest match.
+        """
+        argv = self.expand(argv)
         *parsed, own, rest = self.parse_args_into_dataclasses(
             argv, return_remaining_strings=True, look_for_args_file=False
         )
@@ -318,6 +340,23 @@ class Parser(HfArgumentParser):
         return flags
 
 
+def make_parser(types: Sequence[type], prog: str, description: str) -> Parser:
+    """A parser of flags and YAML.
+
+    Args:
+        types: Dataclasses.
+        prog: Shown in help and errors.
+        description: Shown in help.
+
+    Returns:
+        The parser; `--config` is among its flags.
+    """
+    # Abbreviations would pass misspelt flags, and flags that a later version calls otherwise.
+    parser = Parser(list(types), prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file with the same keys as the flags; flags win.")
+    return parser
+
+
 def parse_arguments(
     types: Sequence[type], argv: Sequence[str] | None, prog: str, description: str
 ) -> tuple[Any, ...]:
@@ -335,7 +374,5 @@ def parse_arguments(
     Raises:
         ArgumentsError: In one line a problem.
     """
-    # Abbreviations would pass misspelt flags, and flags that a later version calls otherwise.
-    parser = Parser(list(types), prog=prog, description=description, allow_abbrev=False)
-    parser.add_argument("--config", help="YAML file with the same keys as the flags; flags win.")
+    parser = make_parser(types, prog, description)
     return parser.parse(sys.argv[1:] if argv is None else argv)

@@ -1,5 +1,6 @@
 """The command `ldnet`: lists the verbs and turns errors into one line each; nothing else."""
 
+import importlib
 import os
 import sys
 from typing import Annotated
@@ -48,6 +49,19 @@ def distill(context: typer.Context) -> int:
     from ldnet.train.commands.distill import main as run
 
     return run(context.args)
+
+
+def pass_on(context: typer.Context) -> int:
+    """Hand all arguments over to the verb's module, which is imported now."""
+    return importlib.import_module(f"ldnet.train.commands.{context.info_name}").main(context.args)
+
+
+for verb, words in {
+    "fewshot": "Train on a few examples of each label, several times.",
+    "zeroshot": "Score a model on sets that it has not seen.",
+    "ablate": "Train variants of a model and compare them.",
+}.items():
+    app.command(verb, help=words, add_help_option=False, context_settings=PASSED_ON)(pass_on)
 
 
 @app.callback(invoke_without_command=True)

@@ -63,7 +63,9 @@ class LDNetCollator:
         rng = np.random.default_rng([self.seed, self.epoch, *(example.index for example in examples)])
         chosen = self.sampler.draw(examples, rng)
         labels = rename_labels(chosen.labels, self.other_names, self.other_names_share, rng)
-        instruction = ""
+        # Texts share a prompt: an instruction stands in it if it is the one of all of them.
+        own = {example.source.schema.instruction for example in examples}
+        instruction = own.pop() if len(own) == 1 else ""
         if self.instruction_share:
             instruction = draw_instruction(labels, self.instructions, self.instruction_share, rng)
         schema = self.processor.encode_labels(labels, instruction)

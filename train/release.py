@@ -19,17 +19,36 @@ class ReleaseArguments:
     threshold: float | None = field(
         default=None, metadata={"help": "Default threshold, chosen on dev data; the checkpoint's by default."}
     )
+    confirm_threshold: float | None = field(
+        default=None, metadata={"help": "The same for the confirmation of whole loops."}
+    )
 
 
-def write_release(model_name: str, output: str | Path, threshold: float | None = None) -> None:
+def write_release(
+    model_name: str,
+    output: str | Path,
+    threshold: float | None = None,
+    confirm_threshold: float | None = None,
+) -> None:
     """Write weights in float16 that load in float32, with processor, code and card.
 
     Args:
         model_name: Folder or Hub id of a checkpoint.
         output: Folder to write.
         threshold: Default threshold of model and processor, in (0, 1).
+        confirm_threshold: Threshold of the confirmation, in (0, 1).
+
+    Raises:
+        ValueError: If a threshold is set beside a calibration, which decides by scores of its own.
     """
     model, processor = load_checkpoint(model_name)
+    if threshold is not None and processor.calibration is not None:
+        raise ValueError(
+            f"--threshold: {model_name} is calibrated, its thresholds are those that `ldnet calibrate` chose; "
+            "leave the flag out"
+        )
+    if confirm_threshold is not None:
+        processor.confirm_threshold = confirm_threshold
     if threshold is not None:
         model.config.threshold = processor.threshold = threshold
     folder = Path(output)
@@ -52,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     (args,) = parse_arguments((ReleaseArguments,), argv, "ldnet.train.release", __doc__ or "")
-    write_release(args.model, args.output, args.threshold)
+    write_release(args.model, args.output, args.threshold, args.confirm_threshold)
     return 0
 
 

@@ -61,13 +61,16 @@ def schema_of_records(known: Schema | None, records: list[dict]) -> Schema:
     return replace(schema, question=OWN_QUESTION) if answered and schema.question is None else schema
 
 
-def load_source(path: str, root: str = "", schema: Schema | None = None) -> tuple[Source, list[dict]]:
+def load_source(
+    path: str, root: str = "", schema: Schema | None = None, instruction: str | None = None
+) -> tuple[Source, list[dict]]:
     """One record file with its schema.
 
     Args:
         path: A record file.
         root: Folder that a relative path starts from.
         schema: Overrides the `schema.json` beside the file; without both, the records' own labels are taken.
+        instruction: Overrides that of the schema.
 
     Returns:
         The source and its records.
@@ -84,6 +87,8 @@ def load_source(path: str, root: str = "", schema: Schema | None = None) -> tupl
     if not usable.labels:
         why = "its mentions are marked in part and it has nothing else" if partial else "it has no structures"
         raise RecordError(f"{file}: nothing to train on: {why}. Leave the file out.")
+    if instruction is not None:
+        usable = replace(usable, instruction=instruction)
     return Source(name, usable, partial), records
 
 

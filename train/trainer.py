@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import EvalPrediction, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback
 
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
@@ -33,6 +33,18 @@ class EpochOfDraws(TrainerCallback):
         self.collator.epoch = int(state.epoch or 0)
         if self.sampler is not None:
             self.sampler.set_epoch(self.collator.epoch)
+
+
+class Patience(EarlyStoppingCallback):
+    """Stops after so many scorings without a better one; those before the first success do not count.
+
+    A handful of texts makes an epoch of one step: a fresh model finds nothing for longer than any patience.
+    """
+
+    def check_metric_value(self, args: Any, state: Any, control: Any, metric_value: float) -> None:
+        """Count a scoring that is no better; a score of 0 after nothing but 0 is not counted."""
+        if metric_value != 0 or state.best_metric:
+            super().check_metric_value(args, state, control, metric_value)
 
 
 def metrics_from_rows(prediction: EvalPrediction) -> dict[str, float]:

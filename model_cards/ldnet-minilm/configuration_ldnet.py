@@ -38,6 +38,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             negative, so a dot product of two of them says "no" only weakly; without it training starts faster
         head_dropout: Dropout after the projections of the heads, in [0, 1).
         rotary_base: Base of the rotary angles (eq. 11).
+        shared_links: One matrix for all link kinds, as in Mirror (arXiv 2311.05419), for comparison: one pair
+            of queries and keys, and a pair of tokens is linked if either kind of link joins them.
         label_drop: How relevance gates a link (eq. 16): `"joint"`: logit s + log l; `"prob"`: l * sigmoid(s);
             `"logit"`: l * s, thresholded as it stands (the paper's formula); `"none"`: no label drop.
         relevance_target: Which tokens count as relevant (eq. 15): `"text"`, `"endpoint"` or `"span"` (the
@@ -67,6 +69,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     head_activation: Literal["none", "gelu"] = "none"
     head_dropout: float | int = 0.1
     rotary_base: float | int = 10000.0
+    shared_links: bool = False
     label_drop: Literal["joint", "prob", "logit", "none"] = "joint"
     relevance_target: Literal["text", "endpoint", "span"] = "text"
     relevance_loss: Literal["balanced", "mean"] = "balanced"

@@ -36,6 +36,21 @@ class LinkTargets(NamedTuple):
     partial: Tensor
 
 
+def share_token_links(targets: LinkTargets) -> LinkTargets:
+    """Gold of one matrix for all kinds: a cell of two tokens is a link if AS or A2A has it.
+
+    Separate gold would ask one score for both answers where only one of the kinds has the link.
+
+    Args:
+        targets: Gold links of each kind.
+
+    Returns:
+        Targets in which `inside` and `next` are the union of the two.
+    """
+    both = torch.cat([targets.inside, targets.next]).unique(dim=0)
+    return targets._replace(inside=both, next=both)
+
+
 def multilabel_cross_entropy(logits: Tensor, gold: Tensor, legal: Tensor) -> Tensor:
     """`log(1 + sum_neg e^s) + log(1 + sum_pos e^-s)` of each text, in float32 (eq. 12-14).
 
@@ -121,7 +136,7 @@ def _mark(index: Tensor, axis: int, shape: torch.Size) -> Tensor:
     return marked
 
 
-def relevance_targets(targets: LinkTargets, form: str) -> Gates:
+def relevance_targets(targets: LinkTargets, form: str, shared: bool = False) -> Gates:
     """Tokens (and markers) that are relevant to each link kind (eq. 15).
 
     Args:
@@ -129,6 +144,7 @@ def relevance_targets(targets: LinkTargets, form: str) -> Gates:
         form: `"text"`: starts of TA[label, start], ends of TA[end, label], columns of A2A and of AS.
             `"endpoint"`: columns of gold links, markers of closed labels included. `"span"` (the paper):
             every token of a gold span and the marker of every label that occurs, for all kinds.
+        shared: AS and A2A are one matrix, whose columns are relevant if either kind has a link there.
 
     Returns:
         Boolean targets in the shapes of `Gates`.
@@ -143,12 +159,10 @@ def relevance_targets(targets: LinkTargets, form: str) -> Gates:
         covered = edges.cumsum(1)[:, :-1] > 0
         return Gates(covered, _mark(targets.open, 1, labels), covered, covered)
     close = _mark(targets.close, 2, tokens) if form == "text" else _mark(targets.close, 1, labels)
-    return Gates(
-        open=_mark(targets.open, 2, tokens),
-        close=close,
-        inside=_mark(targets.inside, 2, tokens),
-        next=_mark(targets.next, 2, tokens),
-    )
+    inside, following = (_mark(links, 2, tokens) for links in (targets.inside, targets.next))
+    if shared:
+        inside = following = inside | following
+    return Gates(_mark(targets.open, 2, tokens), close, inside, following)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

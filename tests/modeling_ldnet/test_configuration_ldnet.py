@@ -17,6 +17,7 @@ OTHER_VALUES = {
     "head_activation": "gelu",
     "head_dropout": 0.25,
     "rotary_base": 500.0,
+    "shared_links": True,
     "label_drop": "prob",
     "relevance_target": "endpoint",
     "relevance_loss": "mean",

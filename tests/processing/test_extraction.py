@@ -4,8 +4,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ldnet.confirmation import LoopStates
 from ldnet.processing.alignment import TextTokens
-from ldnet.processing.extraction import Decoded, assemble_result, decode_batch, split_links
+from ldnet.processing.extraction import (
+    Decoded,
+    assemble_result,
+    confirm_loops,
+    decode_batch,
+    split_links,
+)
 from ldnet.processing.links import Loop, LoopLimits, RecordLinks
 from ldnet.processing.schema import Schema
 from ldnet.processing.windows import Window, split_windows
@@ -124,6 +131,15 @@ def test_decode_batch_of_label_rows_finds_what_one_row_does():
         }
         parts += decode(sparse(**of_row), row=row)[1].loops
     assert sorted(parts, key=lambda loop: loop.label) == whole
+
+
+def test_confirmed_loops_are_those_above_the_threshold_of_the_confirmation():
+    flat = torch.zeros(1, 9, 3, 4)
+    states = LoopStates(torch.zeros(2, 4), torch.tensor([logit(0.3), logit(0.8)]), flat, flat)
+    loops = [[Loop(0, (PERSON_AT,), 0.9), Loop(1, (PLACE_AT,), 0.5)]]
+    assert [loop.label for loop in confirm_loops(loops, states)[0]] == [1]
+    both = confirm_loops(loops, states, threshold=0.2)[0]
+    assert [loop.score for loop in both] == pytest.approx([math.sqrt(0.9 * 0.3), math.sqrt(0.5 * 0.8)])
 
 
 # ---- windows and rows -> a result

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 import torch
 
 from ldnet.modeling_ldnet import LDNetModel
@@ -32,3 +33,16 @@ def test_main_writes_a_folder_that_loads_without_the_package(tiny_model, tiny_pr
     assert config["auto_map"]["AutoModel"] == "ldnet_remote.LDNetModel"
     assert config["dtype"] == "float32"
     assert (tmp_path / "out" / "ldnet_remote.py").exists()
+
+
+def test_thresholds_of_links_and_confirmation_are_told_apart(tiny_model, tiny_processor, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "trained")
+    tiny_processor.calibration = {"tasks": {"entities": {"threshold": 0.4}}}
+    tiny_processor.save_pretrained(tmp_path / "trained")
+    flags = ["--model", str(tmp_path / "trained"), "--output", str(tmp_path / "out")]
+
+    with pytest.raises(ValueError, match="is calibrated"):
+        main([*flags, "--threshold", "0.3"])
+    assert not (tmp_path / "out").exists()
+    main([*flags, "--confirm_threshold", "0.2"])
+    assert LDNetProcessor.from_pretrained(tmp_path / "out").limits.confirm_threshold == 0.2

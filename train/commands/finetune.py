@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+from transformers import TrainerCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ldnet.configuration_ldnet import LDNetConfig
@@ -30,7 +30,7 @@ from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool,
 from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
 from ldnet.train.relation_types import load_relation_types, types_from_relations
 from ldnet.train.sources import Part, load_source, replay_caps
-from ldnet.train.trainer import LDNetTrainer
+from ldnet.train.trainer import LDNetTrainer, Patience
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
     """
     schema = None if args.schema is None else Schema.from_any(args.schema)
     train, dev = (
-        [load_source(path, args.data_root, schema) for path in paths] for paths in (args.train, args.dev)
+        [load_source(path, args.data_root, schema, args.instruction) for path in paths]
+        for paths in (args.train, args.dev)
     )
     by_name = {source.name: (source, records) for source, records in train}
     if unknown := [name for name in args.types_from_relations if name not in by_name]:
@@ -147,7 +148,7 @@ def build_trainer(
         args.eval_strategy, args.load_best_model_at_end = "no", False
     callbacks: list[Any] = []
     if args.patience is not None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=args.patience))
+        callbacks.append(Patience(args.patience))
     train_dataset = ExtractionDataset(processor, train)
     # Longer texts will be read in windows of the kind that the model knows.
     processor.window_length, processor.window_unit = usual_window(train_dataset.examples)

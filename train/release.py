@@ -44,7 +44,7 @@ def write_release(
     model, processor = load_checkpoint(model_name)
     if threshold is not None and processor.calibration is not None:
         raise ValueError(
-            f"--threshold: {model_name} is calibrated, its thresholds are those that `ldnet calibrate` chose; "
+            f"--threshold: {model_name} is calibrated: its thresholds are those of `ldnet calibrate`; "
             "leave the flag out"
         )
     if confirm_threshold is not None:

@@ -161,7 +161,7 @@ def assemble_result(
         thresholds: Of each label of the schema.
         windows: How the text was split.
         rows: For each label row what every window gave.
-        overlap: `"nested"` or `"flat"`.
+        overlap: `"nested"`, `"one_type"` or `"flat"`.
         calibrate: `Calibration.apply` under the threshold asked for; `None` = scores stay raw.
 
     Returns:

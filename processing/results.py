@@ -5,7 +5,7 @@ from ldnet.processing.links import Loop, Mention
 from ldnet.processing.schema import Schema
 from ldnet.processing.schema_labels import MENTIONS_OF
 
-OVERLAP_POLICIES = ("nested", "flat")
+OVERLAP_POLICIES = ("nested", "one_type", "flat")
 
 
 def _mention_dict(mention: Mention, tokens: TextTokens, text: str) -> dict:
@@ -50,6 +50,44 @@ def keep_flat(mentions: list[dict]) -> list[dict]:
             taken += pieces
             kept.append(mention)
     return sorted(kept, key=lambda m: (m["start"], m["end"], m.get("type", "")))
+
+
+def keep_one_type(mentions: list[dict]) -> list[dict]:
+    """Of the mentions at one place the best-scored type, in text order.
+
+    Args:
+        mentions: Entities or spans with `score`.
+
+    Returns:
+        A subset; mentions may lie within or across each other.
+    """
+    best: dict[tuple, dict] = {}
+    for mention in mentions:
+        known = best.setdefault(chars_of(mention), mention)
+        if known["score"] < mention["score"]:
+            best[chars_of(mention)] = mention
+    return [mention for mention in mentions if best[chars_of(mention)] is mention]
+
+
+def resolve_overlaps(mentions: list[dict], policy: str) -> list[dict]:
+    """Entities or spans that an overlap policy keeps.
+
+    Args:
+        mentions: With `score`.
+        policy: `"nested"` keeps all, `"one_type"` the best type of each place, `"flat"` the best-scored ones
+            without overlaps.
+
+    Returns:
+        A subset, in text order.
+
+    Raises:
+        ValueError: If the policy is unknown.
+    """
+    if policy not in OVERLAP_POLICIES:
+        raise ValueError(
+            f"overlap: {policy!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
+        )
+    return {"nested": list, "one_type": keep_one_type, "flat": keep_flat}[policy](mentions)
 
 
 def typed_argument(
@@ -172,7 +210,7 @@ def build_result(
         loops: Decoded structures.
         tokens: Tokens of the text.
         schema: What was asked for; a structure that was not asked for has no key.
-        overlap: `"nested"` keeps all entities and spans, `"flat"` the best-scored without overlaps.
+        overlap: What happens to entities and spans at the same tokens; see `resolve_overlaps`.
         truncated: Whether decoding stopped at its step limit.
 
     Returns:
@@ -182,13 +220,8 @@ def build_result(
     Raises:
         ValueError: If the overlap policy is unknown.
     """
-    if overlap not in OVERLAP_POLICIES:
-        raise ValueError(
-            f"overlap: {overlap!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
-        )
     found = _Found(text, loops, tokens, schema)
-    flat = keep_flat if overlap == "flat" else list
-    entities = flat(found.typed("entities"))
+    entities = resolve_overlaps(found.typed("entities"), overlap)
     result: dict = {"text": text}
     if schema.entities:
         result["entities"] = entities
@@ -204,5 +237,5 @@ def build_result(
         result["question"] = schema.question
         result["answers"] = sorted(found.typed("answers"), key=lambda m: -m["score"])
     if schema.spans:
-        result["spans"] = flat(found.typed("spans"))
+        result["spans"] = resolve_overlaps(found.typed("spans"), overlap)
     return result | {"truncated": truncated}

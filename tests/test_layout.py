@@ -24,6 +24,7 @@ EXCEPTIONS = {
     ("lines", "modeling_ldnet/modeling_ldnet.py::LDNetModel.forward"): "half of it is the signature",
     ("parameters", "processing/processing_ldnet.py::LDNetProcessor.__init__"): "its fields, saved by name",
     ("parameters", "train/commands/extract.py::run"): "a flag of the command line each",
+    ("parameters", "train/commands/evaluate.py::run"): "a flag of the command line each",
 }
 
 

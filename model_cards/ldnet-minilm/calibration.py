@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from .results import chars_of, keep_flat, typed_argument
+from .results import chars_of, resolve_overlaps, typed_argument
 from .schema import Schema
 from .schema_types import did_you_mean, show, show_names
 
@@ -160,7 +160,7 @@ class Calibration:
                 `without_ends`; one that is calibrated already is returned as it is.
             schema: What was asked for.
             threshold: What the caller asked for.
-            overlap: `"nested"` or `"flat"`, applied to what is left.
+            overlap: Policy for what is left; see `resolve_overlaps`.
 
         Returns:
             A new result with `"calibrated": True`.
@@ -172,8 +172,8 @@ class Calibration:
         for key in ("entities", "answers", "spans"):
             if key in found:
                 found[key] = list(judge.mentions(key, found[key]))
-                if overlap == "flat" and key != "answers":
-                    found[key] = keep_flat(found[key])
+                if key != "answers":
+                    found[key] = resolve_overlaps(found[key], overlap)
         for key in ("relations", "hyper_relations"):
             if key in found:
                 found[key] = list(judge.relations(key, found[key], found.get("entities", [])))

@@ -104,8 +104,8 @@ class UniversalIEPipeline(RemotePipelineMixin, Pipeline):
             inputs: A text, a list of texts, or any iterable of texts. Instead of a text a dict with `text`
                 and `question` asks its own question, where the schema asks one.
             batch_size: Windows of a batch, 16 by default; batches are sorted by length, order is kept.
-            **kwargs: `schema` (anything that `Schema.from_any` reads), `threshold`, `overlap` (`"nested"` or
-                `"flat"`), `window` and `window_overlap` (in tokens), `window_unit`
+            **kwargs: `schema` (anything that `Schema.from_any` reads), `threshold`, `overlap` (`"nested"`,
+                `"one_type"` or `"flat"`), `window` and `window_overlap` (in tokens), `window_unit`
                 (`"paragraph"` or `"sentence"`), `truncation` (`"window"`, or `"error"`
                 to refuse long texts), `progress` (a bar; by itself from 1,000 texts on), `schema_cache` (a
                 file that keeps the label states of one schema from one process to the next).

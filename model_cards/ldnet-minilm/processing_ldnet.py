@@ -337,7 +337,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             tokens: Their tokens, if at hand (else they are tokenised again).
             threshold: Probability that every link of a structure (with a calibration: its score) must exceed;
                 the schema's own label thresholds stand above it, the processor's default below.
-            overlap: `"nested"` or `"flat"`.
+            overlap: `"nested"`, `"one_type"` or `"flat"`.
 
         Returns:
             One result a text: the record format's keys plus `text` and `score`, and `truncated`.

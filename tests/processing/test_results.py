@@ -2,7 +2,7 @@ import pytest
 
 from ldnet.processing.alignment import TextTokens
 from ldnet.processing.links import Loop
-from ldnet.processing.results import build_result, keep_flat
+from ldnet.processing.results import build_result, keep_flat, keep_one_type
 from ldnet.processing.schema import Schema
 
 TEXT = "Ann Lee of Acme met Bob"
@@ -123,6 +123,22 @@ def test_flat_keeps_the_better_of_overlapping_entities_and_nested_keeps_both():
     assert [entity["text"] for entity in flat] == ["Lee", "Bob"]
 
 
+def test_one_type_keeps_the_better_type_of_a_place_and_what_lies_inside():
+    loops = [Loop(PERSON, (ANN_LEE,), 0.6), Loop(ORGANIZATION, (ANN_LEE,), 0.8), Loop(PERSON, (LEE,), 0.5)]
+    found = result(*loops, overlap="one_type")["entities"]
+    assert [(entity["text"], entity["type"]) for entity in found] == [
+        ("Ann Lee", "organization"),
+        ("Lee", "person"),
+    ]
+
+
+def test_one_type_tells_mentions_of_the_same_extent_apart_by_their_fragments():
+    whole = {"type": "a", "start": 0, "end": 9, "score": 0.5}
+    pieces = {"type": "b", "start": 0, "end": 9, "fragments": [[0, 2], [6, 9]], "score": 0.9}
+    assert keep_one_type([whole, pieces]) == [whole, pieces]
+    assert keep_one_type([whole, {**whole, "type": "c"}]) == [whole]
+
+
 def test_flat_keeps_an_entity_in_the_gap_of_another():
     gap = {"type": "a", "start": 0, "end": 9, "fragments": [[0, 2], [6, 9]], "score": 0.9}
     inside = {"type": "a", "start": 2, "end": 6, "score": 0.5}
@@ -137,5 +153,7 @@ def test_flat_keeps_one_type_of_equal_spans_by_score_then_name():
 
 
 def test_unknown_overlap_policy_is_named():
-    with pytest.raises(ValueError, match="overlap: 'none' is unknown; use one of 'nested', 'flat'"):
+    with pytest.raises(
+        ValueError, match="overlap: 'none' is unknown; use one of 'nested', 'one_type', 'flat'"
+    ):
         result(overlap="none")

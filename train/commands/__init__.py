@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,24 @@ ThresholdOption = Annotated[
     float | None,
     typer.Option(
         "--threshold", help="Keep what scores above this, between 0 and 1. Default: the model's own."
+    ),
+]
+
+
+class Overlap(StrEnum):
+    """What to do with entities at the same tokens."""
+
+    nested = "nested"
+    one_type = "one_type"
+    flat = "flat"
+
+
+OverlapOption = Annotated[
+    Overlap,
+    typer.Option(
+        "--overlap",
+        help="nested keeps all entities, one_type the best type of each place, flat the best that do not "
+        "overlap.",
     ),
 ]
 SchemaCacheOption = Annotated[

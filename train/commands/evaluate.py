@@ -12,6 +12,8 @@ from ldnet.train.commands import (
     BatchSizeOption,
     JsonOption,
     ModelOption,
+    Overlap,
+    OverlapOption,
     SchemaCacheOption,
     SchemaOption,
     ThresholdOption,
@@ -109,6 +111,7 @@ def run(
     json_file: JsonOption = None,
     errors: ErrorsOption = None,
     threshold: ThresholdOption = None,
+    overlap: OverlapOption = Overlap.nested,
     batch_size: BatchSizeOption = 16,
     schema_cache: SchemaCacheOption = None,
 ) -> None:
@@ -132,7 +135,8 @@ def run(
         raise ValueError(f"--errors and --json: both are {errors}; name two files")
     records, asked = load_data(data, schema)
     analysis = None if errors is None else ErrorAnalysis(asked)
-    options = {"threshold": threshold, "batch_size": batch_size} | cache_option(schema_cache)
+    options = {"threshold": threshold, "overlap": overlap.value, "batch_size": batch_size}
+    options |= cache_option(schema_cache)
     metrics = score(records, asked, load_pipeline(model), analysis, **options)
     report = metrics.to_dict() | {"model": model_name(model), "data": str(data)}
     title = f"{report['model']} on {data}: {len(records):,} texts"

@@ -14,6 +14,8 @@ from ldnet.train.commands import (
     SCHEMA_HELP,
     BatchSizeOption,
     ModelOption,
+    Overlap,
+    OverlapOption,
     SchemaCacheOption,
     ThresholdOption,
     cache_option,
@@ -27,13 +29,6 @@ if TYPE_CHECKING:
 MAX_PAGE_TEXTS = 2000  # of one page; with more it is some ten megabytes that nobody reads to the end
 
 Write = Callable[[dict[str, Any]], None]
-
-
-class Overlap(StrEnum):
-    """What to do with entities that overlap."""
-
-    nested = "nested"
-    flat = "flat"
 
 
 class Format(StrEnum):
@@ -51,9 +46,6 @@ InputOption = Annotated[
     typer.Option("--input", help="File: .txt (a text a line), .jsonl(.gz) or .json with `text`; - is stdin."),
 ]
 OwnSchemaOption = Annotated[str | None, typer.Option("--schema", help=f"{SCHEMA_HELP}.")]
-OverlapOption = Annotated[
-    Overlap, typer.Option("--overlap", help="Keep nested entities, or only the best that do not overlap.")
-]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="Write the results to this file (.jsonl or .json, also .gz).")
 ]

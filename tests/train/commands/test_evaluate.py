@@ -41,13 +41,13 @@ def test_evaluate_prints_a_table_and_writes_json(run_ldnet, fake_pipeline, data,
 
 
 def test_evaluate_passes_its_options_to_the_pipeline(run_ldnet, fake_pipeline, data):
-    options = ["--model", "some/model", "--threshold", "0.3", "--batch-size", "2"]
+    options = ["--model", "some/model", "--threshold", "0.3", "--overlap", "flat", "--batch-size", "2"]
     code, out, _ = run_ldnet("evaluate", "--data", data, *options)
     assert code == 0
     assert out.startswith("some/model on ")
     schema = fake_pipeline.options.pop("schema")  # from the records: nothing else says it
     assert [label.name for label in schema.labels] == ["person", "knows"]
-    assert fake_pipeline.options == {"threshold": 0.3, "batch_size": 2}
+    assert fake_pipeline.options == {"threshold": 0.3, "overlap": "flat", "batch_size": 2}
     assert fake_pipeline.names == ["some/model"]
 
 

@@ -16,6 +16,8 @@ from ldnet.processing.results import build_result
 from ldnet.processing.schema import Schema
 from ldnet.processing.windows import Window, merge_loops
 
+DEFAULT_LIMITS = LoopLimits()
+
 
 @dataclass
 class Decoded:
@@ -87,7 +89,10 @@ def candidates_of(loops: Sequence[Sequence[Loop]], row: Sequence[int] | None = N
 
 
 def confirm_loops(
-    loops: list[list[Loop]], states: LoopStates, row: Sequence[int] | None = None, threshold: float = 0.5
+    loops: list[list[Loop]],
+    states: LoopStates,
+    row: Sequence[int] | None = None,
+    limits: LoopLimits = DEFAULT_LIMITS,
 ) -> list[list[Loop]]:
     """Loops that the confirmation head takes for structures; their score is its and the links' mean.
 
@@ -95,18 +100,23 @@ def confirm_loops(
         loops: Closed loops of each text.
         states: The model's `loop_states`.
         row: As in `split_links`.
-        threshold: Probability that a loop must exceed.
+        limits: Which loops are judged, and what they must exceed.
 
     Returns:
-        The loops that are left, with new scores (geometric means).
+        The loops that are left; those that were judged with new scores (geometric means).
     """
-    candidates = Candidates(*(part.to(states.start.device) for part in candidates_of(loops, row)))
+    judged = [[loop for loop in of_text if len(loop.mentions) >= limits.confirm_from] for of_text in loops]
+    candidates = Candidates(*(part.to(states.start.device) for part in candidates_of(judged, row)))
     probs = iter(torch.sigmoid(score_candidates(states, candidates).double()).tolist())
-    judged = [[(loop, next(probs)) for loop in of_text] for of_text in loops]
-    return [
-        [replace(loop, score=math.sqrt(loop.score * prob)) for loop, prob in of_text if prob > threshold]
-        for of_text in judged
-    ]
+    left: list[list[Loop]] = []
+    for of_text in loops:
+        left.append([])
+        for loop in of_text:
+            if len(loop.mentions) < limits.confirm_from:
+                left[-1].append(loop)
+            elif (prob := next(probs)) > limits.confirm_threshold:
+                left[-1].append(replace(loop, score=math.sqrt(loop.score * prob)))
+    return left
 
 
 def decode_batch(
@@ -136,7 +146,7 @@ def decode_batch(
         decoded.append(Decoded(loops, of_window.classes, truncated))
     states = getattr(outputs, "loop_states", None)
     if states is not None and any(window.loops for window in decoded):
-        confirmed = confirm_loops([window.loops for window in decoded], states, row, limits.confirm_threshold)
+        confirmed = confirm_loops([window.loops for window in decoded], states, row, limits)
         for window, loops in zip(decoded, confirmed, strict=True):
             window.loops = loops
     return decoded

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from ldnet.hub_ldnet import write_remote_code
 from ldnet.train.args import parse_arguments
@@ -22,37 +23,39 @@ class ReleaseArguments:
     confirm_threshold: float | None = field(
         default=None, metadata={"help": "The same for the confirmation of whole loops."}
     )
+    confirm_from: int | None = field(
+        default=None, metadata={"help": "Fewest mentions of a loop that is judged as a whole."}
+    )
+    overlap: Literal["nested", "one_type", "flat"] | None = field(
+        default=None, metadata={"help": "What results keep of entities at the same tokens."}
+    )
 
 
-def write_release(
-    model_name: str,
-    output: str | Path,
-    threshold: float | None = None,
-    confirm_threshold: float | None = None,
-) -> None:
+def write_release(model: str, output: str | Path, threshold: float | None = None, **settings: Any) -> None:
     """Write weights in float16 that load in float32, with processor, code and card.
 
     Args:
-        model_name: Folder or Hub id of a checkpoint.
+        model: Folder or Hub id of a checkpoint.
         output: Folder to write.
         threshold: Default threshold of model and processor, in (0, 1).
-        confirm_threshold: Threshold of the confirmation, in (0, 1).
+        **settings: Attributes of the processor to set; `None` keeps the checkpoint's.
 
     Raises:
         ValueError: If a threshold is set beside a calibration, which decides by scores of its own.
     """
-    model, processor = load_checkpoint(model_name)
+    trained, processor = load_checkpoint(model)
     if threshold is not None and processor.calibration is not None:
         raise ValueError(
-            f"--threshold: {model_name} is calibrated: its thresholds are those of `ldnet calibrate`; "
+            f"--threshold: {model} is calibrated: its thresholds are those of `ldnet calibrate`; "
             "leave the flag out"
         )
-    if confirm_threshold is not None:
-        processor.confirm_threshold = confirm_threshold
+    for name, value in settings.items():
+        if value is not None:
+            setattr(processor, name, value)
     if threshold is not None:
-        model.config.threshold = processor.threshold = threshold
+        trained.config.threshold = processor.threshold = threshold
     folder = Path(output)
-    model.half().save_pretrained(folder)
+    trained.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     # Half the size on disk, full precision at run time: `dtype` decides what the stored weights become.
     config = folder / "config.json"
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     (args,) = parse_arguments((ReleaseArguments,), argv, "ldnet.train.release", __doc__ or "")
-    write_release(args.model, args.output, args.threshold, args.confirm_threshold)
+    write_release(**vars(args))
     return 0
 
 

@@ -75,12 +75,14 @@ class LoopLimits:
         fragment_links: `"as"` or `"a2a"` (the paper).
         max_steps: Links followed a text before decoding stops with `truncated`.
         confirm_threshold: Probability that a closed loop as a whole must exceed, if the model judges it.
+        confirm_from: Fewest mentions of a loop that is judged; 2 leaves single mentions to their links.
     """
 
     max_fragments: int = 1
     fragment_links: str = "as"
     max_steps: int = MAX_STEPS
     confirm_threshold: float = 0.5
+    confirm_from: int = 1
 
 
 def encode_loops(loops: list[Loop], fragment_links: str = "as") -> RecordLinks:

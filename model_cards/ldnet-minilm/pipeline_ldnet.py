@@ -149,7 +149,7 @@ class UniversalIEPipeline(RemotePipelineMixin, Pipeline):
             self._read_states(schema, str(options["schema_cache"]))
         thresholds = self.processor.label_thresholds(schema, options.get("threshold"))
         calibrate = self.processor.calibrator(options.get("threshold"))
-        last = {"overlap": options.get("overlap", "nested"), "calibrate": calibrate}
+        last = {"overlap": options.get("overlap", self.processor.overlap), "calibrate": calibrate}
         texts: deque[_Text] = deque()
         pieces: list[_Piece] = []
         for text in self._read(inputs, batch_size, schema, options):

@@ -30,9 +30,10 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         max_fragments: Most fragments of a mention, as in the model's configuration.
         fragment_links: `"as"` or `"a2a"`, as in the model's configuration.
         threshold: Default probability above which structures are kept.
-        confirm_threshold: Probability that a closed loop as a whole must exceed, with `confirm_loops`.
-        window_length: Tokens of a window: longer texts are read in several; what texts of the training had (a
-            model that knows only sentences finds little in pages); `None` = what the encoder has room for.
+        confirm_threshold, confirm_from: Which closed loops are judged as a whole; see `LoopLimits`.
+        overlap: What results keep of entities at the same tokens; see `resolve_overlaps`.
+        window_length: Tokens of a window: longer texts are read in several; what texts of the training had;
+            `None` = what the encoder has room for.
         window_unit: `"paragraph"` or `"sentence"`: windows of longer texts never read beyond it.
         case_ids: Tell the model how each token is written, as `case_embedding` in its configuration.
         calibration: What `ldnet calibrate` fitted: the plain form of a `Calibration`; `None` = raw scores.
@@ -52,15 +53,16 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         case_ids: bool = False,
         calibration: dict[str, Any] | None = None,
         confirm_threshold: float = 0.5,
+        confirm_from: int = 1,
+        overlap: str = "nested",
         chat_template: str | None = None,
     ):
         self.schema_attention = schema_attention
         self.max_length = max_length
-        self.max_fragments = max_fragments
-        self.fragment_links = fragment_links
-        self.threshold, self.confirm_threshold = threshold, confirm_threshold
-        self.window_length = window_length
-        self.window_unit = window_unit
+        self.max_fragments, self.fragment_links = max_fragments, fragment_links
+        self.threshold, self.overlap = threshold, overlap
+        self.confirm_threshold, self.confirm_from = confirm_threshold, confirm_from
+        self.window_length, self.window_unit = window_length, window_unit
         self.case_ids = case_ids
         self.calibration = None if calibration is None else Calibration.from_dict(calibration).to_dict()
         super().__init__(tokenizer, chat_template=chat_template)
@@ -117,7 +119,8 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
     @property
     def limits(self) -> LoopLimits:
         """How loops may run."""
-        return LoopLimits(self.max_fragments, self.fragment_links, confirm_threshold=self.confirm_threshold)
+        names = ("max_fragments", "fragment_links", "confirm_threshold", "confirm_from")
+        return LoopLimits(**{name: getattr(self, name) for name in names})
 
     @property
     def special_ids(self) -> SpecialIds:
@@ -326,7 +329,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         *,
         tokens: Sequence[TextTokens] | None = None,
         threshold: float | None = None,
-        overlap: str = "nested",
+        overlap: str | None = None,
     ) -> list[dict]:
         """Results of a batch from the model's links.
 
@@ -337,7 +340,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             tokens: Their tokens, if at hand (else they are tokenised again).
             threshold: Probability that every link of a structure (with a calibration: its score) must exceed;
                 the schema's own label thresholds stand above it, the processor's default below.
-            overlap: `"nested"`, `"one_type"` or `"flat"`.
+            overlap: `"nested"`, `"one_type"` or `"flat"`; the processor's default by default.
 
         Returns:
             One result a text: the record format's keys plus `text` and `score`, and `truncated`.
@@ -346,7 +349,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         tokens = self.tokenize_texts(texts) if tokens is None else tokens
         thresholds = self.label_thresholds(schema, threshold)
         decoded = decode_batch(outputs, len(texts), schema, self.limits, thresholds)
-        last = overlap, self.calibrator(threshold)
+        last = overlap or self.overlap, self.calibrator(threshold)
         return [
             assemble_result(text, its, schema, thresholds, [Window(0, len(its))], [[found]], *last)
             for text, its, found in zip(texts, tokens, decoded, strict=True)

@@ -6,6 +6,11 @@ from .schema import Schema
 from .schema_labels import MENTIONS_OF
 
 OVERLAP_POLICIES = ("nested", "one_type", "flat")
+# Types that most finer ones are kinds of.
+COARSE_TYPES = frozenset(
+    "person people human location place organization organisation group entity thing object event product "
+    "work miscellaneous misc other".split()
+)
 
 
 def _mention_dict(mention: Mention, tokens: TextTokens, text: str) -> dict:
@@ -55,16 +60,23 @@ def keep_flat(mentions: list[dict]) -> list[dict]:
 def keep_one_type(mentions: list[dict]) -> list[dict]:
     """Of the mentions at one place the best-scored type, in text order.
 
+    A coarse type (`COARSE_TYPES`) gives way to any other: who asks for persons and writers wants a writer to
+    be one, although the model is surer of the person.
+
     Args:
         mentions: Entities or spans with `score`.
 
     Returns:
         A subset; mentions may lie within or across each other.
     """
+
+    def rank(mention: dict) -> tuple[bool, float]:
+        return mention.get("type", "").lower() not in COARSE_TYPES, mention["score"]
+
     best: dict[tuple, dict] = {}
     for mention in mentions:
         known = best.setdefault(chars_of(mention), mention)
-        if known["score"] < mention["score"]:
+        if rank(known) < rank(mention):
             best[chars_of(mention)] = mention
     return [mention for mention in mentions if best[chars_of(mention)] is mention]
 
@@ -74,8 +86,8 @@ def resolve_overlaps(mentions: list[dict], policy: str) -> list[dict]:
 
     Args:
         mentions: With `score`.
-        policy: `"nested"` keeps all, `"one_type"` the best type of each place, `"flat"` the best-scored ones
-            without overlaps.
+        policy: `"nested"` keeps all, `"one_type"` one type of each place, `"flat"` of those the best-scored
+            ones without overlaps.
 
     Returns:
         A subset, in text order.
@@ -87,7 +99,10 @@ def resolve_overlaps(mentions: list[dict], policy: str) -> list[dict]:
         raise ValueError(
             f"overlap: {policy!r} is unknown; use one of {', '.join(map(repr, OVERLAP_POLICIES))}"
         )
-    return {"nested": list, "one_type": keep_one_type, "flat": keep_flat}[policy](mentions)
+    if policy == "nested":
+        return list(mentions)
+    one_type = keep_one_type(mentions)
+    return keep_flat(one_type) if policy == "flat" else one_type
 
 
 def typed_argument(

@@ -138,8 +138,20 @@ def test_confirmed_loops_are_those_above_the_threshold_of_the_confirmation():
     states = LoopStates(torch.zeros(2, 4), torch.tensor([logit(0.3), logit(0.8)]), flat, flat)
     loops = [[Loop(0, (PERSON_AT,), 0.9), Loop(1, (PLACE_AT,), 0.5)]]
     assert [loop.label for loop in confirm_loops(loops, states)[0]] == [1]
-    both = confirm_loops(loops, states, threshold=0.2)[0]
+    both = confirm_loops(loops, states, limits=LoopLimits(confirm_threshold=0.2))[0]
     assert [loop.score for loop in both] == pytest.approx([math.sqrt(0.9 * 0.3), math.sqrt(0.5 * 0.8)])
+
+
+def test_loops_of_fewer_mentions_than_are_judged_keep_their_score():
+    flat = torch.zeros(1, 9, 3, 4)
+    states = LoopStates(torch.zeros(2, 4), torch.tensor([logit(0.3), logit(0.8)]), flat, flat)
+    loops = [[Loop(0, (PERSON_AT,), 0.9), Loop(1, (PERSON_AT, PLACE_AT), 0.5), Loop(0, (PLACE_AT,), 0.4)]]
+    found = confirm_loops(loops, states, limits=LoopLimits(confirm_from=2))[0]
+    assert [(loop.label, loop.score) for loop in found] == [
+        (0, 0.9),
+        (1, pytest.approx(math.sqrt(0.5 * 0.8))),
+        (0, 0.4),
+    ]
 
 
 # ---- windows and rows -> a result

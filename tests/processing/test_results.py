@@ -2,7 +2,7 @@ import pytest
 
 from ldnet.processing.alignment import TextTokens
 from ldnet.processing.links import Loop
-from ldnet.processing.results import build_result, keep_flat, keep_one_type
+from ldnet.processing.results import build_result, keep_flat, keep_one_type, resolve_overlaps
 from ldnet.processing.schema import Schema
 
 TEXT = "Ann Lee of Acme met Bob"
@@ -130,6 +130,16 @@ def test_one_type_keeps_the_better_type_of_a_place_and_what_lies_inside():
         ("Ann Lee", "organization"),
         ("Lee", "person"),
     ]
+
+
+@pytest.mark.parametrize(("coarse", "fine"), [("person", "writer"), ("Location", "country")])
+def test_one_type_and_flat_prefer_a_fine_type_to_a_coarse_one(coarse, fine):
+    place = {"start": 0, "end": 2}
+    both = [{"type": coarse, **place, "score": 0.9}, {"type": fine, **place, "score": 0.5}]
+    assert resolve_overlaps(both, "nested") == both
+    for policy in ("one_type", "flat"):
+        assert resolve_overlaps(both, policy) == both[1:]
+        assert resolve_overlaps(both[:1], policy) == both[:1]
 
 
 def test_one_type_tells_mentions_of_the_same_extent_apart_by_their_fragments():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ldnet.modeling_ldnet import LDNetModel
+from ldnet.processing.links import LoopLimits
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.train.release import main
 
@@ -44,5 +45,7 @@ def test_thresholds_of_links_and_confirmation_are_told_apart(tiny_model, tiny_pr
     with pytest.raises(ValueError, match="is calibrated"):
         main([*flags, "--threshold", "0.3"])
     assert not (tmp_path / "out").exists()
-    main([*flags, "--confirm_threshold", "0.2"])
-    assert LDNetProcessor.from_pretrained(tmp_path / "out").limits.confirm_threshold == 0.2
+    main([*flags, "--confirm_threshold", "0.2", "--confirm_from", "2", "--overlap", "one_type"])
+    released = LDNetProcessor.from_pretrained(tmp_path / "out")
+    assert released.limits == LoopLimits(confirm_threshold=0.2, confirm_from=2)
+    assert released.overlap == "one_type"

@@ -48,11 +48,11 @@ class Overlap(StrEnum):
 
 
 OverlapOption = Annotated[
-    Overlap,
+    Overlap | None,
     typer.Option(
         "--overlap",
-        help="nested keeps all entities, one_type the best type of each place, flat the best that do not "
-        "overlap.",
+        help="nested keeps all entities, one_type one type of each place, flat the best that do not overlap. "
+        "Default: the model's own.",
     ),
 ]
 SchemaCacheOption = Annotated[

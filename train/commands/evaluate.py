@@ -12,7 +12,6 @@ from ldnet.train.commands import (
     BatchSizeOption,
     JsonOption,
     ModelOption,
-    Overlap,
     OverlapOption,
     SchemaCacheOption,
     SchemaOption,
@@ -111,7 +110,7 @@ def run(
     json_file: JsonOption = None,
     errors: ErrorsOption = None,
     threshold: ThresholdOption = None,
-    overlap: OverlapOption = Overlap.nested,
+    overlap: OverlapOption = None,
     batch_size: BatchSizeOption = 16,
     schema_cache: SchemaCacheOption = None,
 ) -> None:
@@ -135,7 +134,7 @@ def run(
         raise ValueError(f"--errors and --json: both are {errors}; name two files")
     records, asked = load_data(data, schema)
     analysis = None if errors is None else ErrorAnalysis(asked)
-    options = {"threshold": threshold, "overlap": overlap.value, "batch_size": batch_size}
+    options = {"threshold": threshold, "overlap": overlap and overlap.value, "batch_size": batch_size}
     options |= cache_option(schema_cache)
     metrics = score(records, asked, load_pipeline(model), analysis, **options)
     report = metrics.to_dict() | {"model": model_name(model), "data": str(data)}

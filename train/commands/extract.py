@@ -14,7 +14,6 @@ from ldnet.train.commands import (
     SCHEMA_HELP,
     BatchSizeOption,
     ModelOption,
-    Overlap,
     OverlapOption,
     SchemaCacheOption,
     ThresholdOption,
@@ -163,7 +162,7 @@ def run(
     schema: OwnSchemaOption = None,
     model: ModelOption = None,
     threshold: ThresholdOption = None,
-    overlap: OverlapOption = Overlap.nested,
+    overlap: OverlapOption = None,
     batch_size: BatchSizeOption = 16,
     output: OutputOption = None,
     to: FormatOption = Format.records,
@@ -190,7 +189,11 @@ def run(
         with _outputs(output, to, html) as write:
             cache = cache_option(schema_cache)
             pipe = load_pipeline(model)
-            options = {"threshold": threshold, "overlap": overlap.value, "batch_size": batch_size} | cache
+            options = {
+                "threshold": threshold,
+                "overlap": overlap and overlap.value,
+                "batch_size": batch_size,
+            } | cache
             if text is None and sys.stderr.isatty() and (output or not sys.stdout.isatty()):
                 options["progress"] = True
             ids: deque = deque()

@@ -41,7 +41,7 @@ def test_extract_without_options_leaves_the_choice_to_the_model(run_ldnet, fake_
     run_ldnet("extract", "Ann", "--schema", schema_json)
     assert fake_pipeline.names == [None]
     assert fake_pipeline.options["threshold"] is None
-    assert fake_pipeline.options["overlap"] == "nested"
+    assert fake_pipeline.options["overlap"] is None
 
 
 def test_extract_output_file_is_written_and_stdout_stays_empty(

@@ -49,6 +49,7 @@ def test_embedded_checkpoint_holds_the_code_of_the_package():
 def test_embedded_checkpoint_is_complete_and_small():
     files = {path.name: path.stat().st_size for path in DEFAULT_MODEL_FOLDER.iterdir() if path.is_file()}
 
-    parts = {"config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "README.md"}
+    documents = {"README.md", "TRAINING.md"}
+    parts = {"config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"} | documents
     assert files.keys() == parts | {"model.safetensors"} | remote_files().keys()
     assert files["model.safetensors"] <= 50_000_000

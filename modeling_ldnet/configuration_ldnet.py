@@ -33,6 +33,9 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             which says little until the encoder has learned to tell one marker from the next.
         case_embedding: Tell the encoder how every text token is written (lower, Title, UPPER, MiXed) by a
             learned vector: for encoders whose tokenizer ignores case.
+        full_weight_tokens: Label tokens up to which each gets its full share of a text's attention; hundreds
+            of labels draw together no more attention than so many tokens. `None` = no limit. Prefix attention
+            only.
         head_size: Width d of the queries and keys of each link kind (eq. 9-10).
         head_activation: After the projections: `"none"`, or `"gelu"` (the paper). GELU outputs are hardly
             negative, so a dot product of two of them says "no" only weakly; without it training starts faster
@@ -65,6 +68,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     schema_attention: Literal["prefix", "full"] | None = None
     label_state: Literal["mean", "marker"] = "mean"
     case_embedding: bool = False
+    full_weight_tokens: int | None = 200
     head_size: int = 128
     head_activation: Literal["none", "gelu"] = "none"
     head_dropout: float | int = 0.1
@@ -163,6 +167,10 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
 
     def validate_prefix(self) -> None:
         """Check that the encoder can read label blocks."""
+        if self.full_weight_tokens is not None and self.full_weight_tokens < 1:
+            raise ValueError(
+                f"LDNetConfig: full_weight_tokens is {self.full_weight_tokens}; it must be at least 1 or None"
+            )
         kind = getattr(self.encoder_config, "model_type", None)
         if self.schema_attention == "prefix" and kind is not None and kind not in PREFIX_ENCODERS:
             raise ValueError(

@@ -101,7 +101,7 @@ class LDNetModel(LDNetPreTrainedModel):
         Returns:
             States of the labels, to be given to `forward` as `schema_states`.
         """
-        cache = PrefixCache(schema_attention_mask)
+        cache = PrefixCache(schema_attention_mask, self.config.full_weight_tokens)
         hidden = self.encoder(
             input_ids=schema_input_ids, attention_mask=schema_attention_mask, prefix_cache=cache
         ).last_hidden_state

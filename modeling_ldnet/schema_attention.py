@@ -7,6 +7,7 @@ mask and explicit positions; it costs the blocks once a text and is the oracle o
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,10 +28,13 @@ class PrefixCache:
 
     Args:
         keep (`torch.BoolTensor` of shape `(num_labels, block_length)`): True on real tokens of the blocks.
+        full_weight (`int`, *optional*): Tokens of the blocks that get their full share of attention; see
+            `prefix_mask`. `None` = any number.
     """
 
-    def __init__(self, keep: Tensor):
+    def __init__(self, keep: Tensor, full_weight: int | None = None):
         self.keep = keep.bool()
+        self.full_weight = full_weight
         self.writing = True
         self.needs_grad = torch.is_grad_enabled()
         self.visible: Tensor | None = None
@@ -47,6 +51,29 @@ class PrefixCache:
         reader.writing = False
         reader.visible = visible
         return reader
+
+    def prefix_mask(self, width: int, query: Tensor) -> Tensor | None:
+        """What is added to the attention logits of the block tokens, `(B or 1, width)`; `None` for nothing.
+
+        Hundreds of labels would draw a text's attention away from the text. Beyond `full_weight` tokens,
+        log(n / full_weight) is taken off, so that n tokens weigh together what `full_weight` of them would.
+
+        Args:
+            width: Tokens of all blocks.
+            query: Queries of the texts, for type and device.
+        """
+        lowest = torch.finfo(query.dtype).min
+        if self.visible is not None:
+            seen = self.visible.to(query.device)
+            number = seen.sum(1, keepdim=True)
+        elif self.full_weight is not None and width > self.full_weight:
+            seen = torch.ones((1, width), dtype=torch.bool, device=query.device)
+            number = seen.sum(1, keepdim=True)
+        else:
+            return None
+        full = number if self.full_weight is None else number.clamp(max=self.full_weight)
+        less = torch.log(full.clamp(min=1) / number.clamp(min=1)).to(query.dtype)
+        return torch.where(seen, less, lowest)
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Store one layer's keys and values, both of shape `(num_labels, heads, block_length, head_size)`.
@@ -131,18 +158,18 @@ def _eager_attention(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
-def _widen_mask(mask: Tensor | None, visible: Tensor | None, query: Tensor, width: int) -> Tensor | None:
-    """Mask `(B, 1, L, L)` -> `(B, 1, L, width + L)`: all of the prefix is visible, or what `visible` says."""
-    if mask is None and visible is None:
+def _widen_mask(mask: Tensor | None, prefix: Tensor | None, query: Tensor, width: int) -> Tensor | None:
+    """Mask `(B, 1, L, L)` -> `(B, 1, L, width + L)`, `prefix` (`PrefixCache.prefix_mask`) in front of it."""
+    if mask is None and prefix is None:
         return None
     if mask is None:
-        mask = torch.ones((len(query), 1, *2 * query.shape[2:3]), dtype=torch.bool, device=query.device)
-    if visible is None:
-        visible = torch.ones((len(mask), width), dtype=torch.bool, device=mask.device)
-    if mask.dtype != torch.bool:
-        hidden = torch.zeros(visible.shape, dtype=mask.dtype, device=mask.device)
-        visible = hidden.masked_fill(~visible, torch.finfo(mask.dtype).min)
-    prefix = visible[:, None, None].expand(-1, *mask.shape[1:-1], -1)
+        mask = torch.zeros((len(query), 1, 1, query.shape[2]), dtype=query.dtype, device=query.device)
+    if prefix is None:
+        fill = torch.ones if mask.dtype == torch.bool else torch.zeros
+        prefix = fill((len(mask), width), dtype=mask.dtype, device=mask.device)
+    elif mask.dtype == torch.bool:
+        mask = _additive_mask(mask[:, 0], query.dtype)
+    prefix = prefix.to(mask.dtype)[:, None, None].expand(len(mask), *mask.shape[1:-1], -1)
     return torch.cat([prefix, mask], dim=-1)
 
 
@@ -164,10 +191,11 @@ def _with_prefix(
             if prefix_cache.writing:
                 prefix_cache.write(layer, key, value)
             else:
-                width = key.shape[2]
+                length = key.shape[2]
                 key, value = prefix_cache.prepend(layer, key, value)
-                seen = prefix_cache.visible
-                attention_mask = _widen_mask(attention_mask, seen, query, key.shape[2] - width)
+                width = key.shape[2] - length
+                prefix = prefix_cache.prefix_mask(width, query)
+                attention_mask = _widen_mask(attention_mask, prefix, query, width)
         return attend(module, query, key, value, attention_mask, **kwargs)
 
     return attention
@@ -208,6 +236,7 @@ def masked_sequence(
     *,
     first_position: int = 0,
     window: int | None = None,
+    full_weight: int | None = None,
 ) -> dict[str, Tensor | dict[str, Tensor]]:
     """Encoder inputs of the masked form: all label blocks and then the text, as one sequence a text.
 
@@ -218,6 +247,7 @@ def masked_sequence(
         attention_mask (`torch.LongTensor` of shape `(batch_size, length)`): 1 on real tokens.
         first_position: Position id of a first token; RoBERTa and its kin count from their padding id + 1.
         window: Tokens to either side that a local layer sees (ModernBERT), beside all label blocks.
+        full_weight: As of a `PrefixCache`.
 
     Returns:
         `input_ids`, `position_ids` of shape `(batch_size, prefix + length)` and the additive `attention_mask`
@@ -234,14 +264,17 @@ def masked_sequence(
     visible = (block[:, None] == 0) | (block[:, None] == block[None, :])
     real = torch.cat([blocks.new_ones(batch_size, len(blocks)), attention_mask], dim=1).bool()
     real = real[:, None, :]
-    mask = _additive_mask(visible & real)
+    less = torch.zeros(visible.shape, device=keep.device)
+    if full_weight is not None and len(blocks) > full_weight:
+        less[block == 0, : len(blocks)] = math.log(full_weight / len(blocks))
+    mask = _additive_mask(visible & real) + less
     if window is not None:
         far = (block[:, None] == block[None, :]) & ((positions[:, None] - positions[None, :]).abs() > window)
-        mask = {"full_attention": mask, "sliding_attention": _additive_mask(visible & ~far & real)}
+        mask = {"full_attention": mask, "sliding_attention": _additive_mask(visible & ~far & real) + less}
     positions = (positions + first_position).expand(batch_size, -1)
     return {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
 
 
-def _additive_mask(visible: Tensor) -> Tensor:
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(visible.shape, device=visible.device).masked_fill(~visible, lowest)[:, None]
+def _additive_mask(visible: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return zeros.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

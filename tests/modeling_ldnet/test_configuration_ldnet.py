@@ -26,6 +26,7 @@ OTHER_VALUES = {
     "fragment_links": "a2a",
     "confirm_loops": False,
     "confirm_size": 6,
+    "full_weight_tokens": 7,
     "confirm_weight": 0.125,
     "threshold": 0.375,
     "initializer_range": 0.01,
@@ -115,6 +116,7 @@ def test_config_save_load_keeps_choices_made_for_the_encoder(tmp_path, make_enco
         ("confirm_weight", -0.5, "confirm_weight is -0.5; it must be 0 or a positive number"),
         ("confirm_weight", float("inf"), "confirm_weight is inf"),
         ("confirm_size", 0, "confirm_size is 0; it must be at least 1"),
+        ("full_weight_tokens", 0, "full_weight_tokens is 0; it must be at least 1 or None"),
         (
             "label_drop",
             "jont",

@@ -37,12 +37,13 @@ def sequence_of(model, inputs):
         *(inputs[name] for name in names),
         first_position=encoder.pad_token_id + 1 if encoder.model_type in OFFSET_POSITION_ENCODERS else 0,
         window=encoder.sliding_window if encoder.model_type == "modernbert" else None,
+        full_weight=model.config.full_weight_tokens,
     )
 
 
 def run_cached(model, inputs):
     """States of label tokens and of texts, `(P, H)` and `(B, L, H)`, from the cached form."""
-    cache = PrefixCache(inputs["schema_attention_mask"])
+    cache = PrefixCache(inputs["schema_attention_mask"], model.config.full_weight_tokens)
     labels = model.encoder(
         input_ids=inputs["schema_input_ids"],
         attention_mask=inputs["schema_attention_mask"],
@@ -95,10 +96,13 @@ def test_masked_sequence_with_a_window_keeps_label_blocks_near_to_all_text():
     assert (masks["full_attention"] == 0).int()[0, 0].tolist() == [[1, 1, 1, 0, 0, 0]] * 3 + [[1] * 6] * 3
 
 
+@pytest.mark.parametrize("full_weight", [None, 2])
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("kind", sorted(PREFIX_ENCODERS))
-def test_cached_form_equals_the_masked_sequence(make_prefix_model, make_inputs, kind, implementation):
-    model = make_prefix_model(kind, attn_implementation=implementation)
+def test_cached_form_equals_the_masked_sequence(
+    make_prefix_model, make_inputs, kind, implementation, full_weight
+):
+    model = make_prefix_model(kind, attn_implementation=implementation, full_weight_tokens=full_weight)
     inputs = make_inputs(model)
     with torch.no_grad():
         labels, texts = run_cached(model, inputs)
@@ -109,6 +113,26 @@ def test_cached_form_equals_the_masked_sequence(make_prefix_model, make_inputs, 
     torch.testing.assert_close(texts[real], text_oracle[real], atol=1e-5, rtol=0)
     # The labels matter, or equality would say nothing.
     assert (alone.last_hidden_state[real] - texts[real]).abs().max() > 0.01
+
+
+def test_many_label_tokens_weigh_as_much_as_the_most_that_get_their_full_share(
+    make_prefix_model, make_inputs
+):
+    """A label that stands there ten times draws the attention of one."""
+    model = make_prefix_model("bert")
+    once = make_inputs(model, schema=["person"])
+    times = {k: once[k].repeat(10, 1) for k in ("schema_input_ids", "schema_attention_mask")}
+    tokens = int(once["schema_attention_mask"].sum())
+    with torch.no_grad():
+        found = {}
+        for full_weight in (None, tokens):
+            model.config.full_weight_tokens = full_weight
+            found[full_weight] = [run_cached(model, inputs)[1] for inputs in (once, once | times)]
+    real = once["attention_mask"].bool()
+    alone, among = found[tokens]
+    torch.testing.assert_close(among[real], alone[real], atol=1e-5, rtol=0)
+    alone, among = found[None]
+    assert (among[real] - alone[real]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("kind", PREFIX_KINDS)

@@ -38,6 +38,7 @@ class PrefixCache:
         self.writing = True
         self.needs_grad = torch.is_grad_enabled()
         self.visible: Tensor | None = None
+        self.widened: list[tuple[Tensor, Tensor]] = []  # masks of the texts with the blocks in front of them
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def for_reading(self, visible: Tensor | None = None) -> "PrefixCache":
@@ -49,8 +50,27 @@ class PrefixCache:
         """
         reader = copy.copy(self)
         reader.writing = False
-        reader.visible = visible
+        reader.visible, reader.widened = visible, []
         return reader
+
+    def widen(self, mask: Tensor | None, query: Tensor, width: int) -> Tensor | None:
+        """Mask of the texts with that of the blocks in front; all layers of a kind share one.
+
+        Args:
+            mask: Mask `(B, 1, L, L)` that the encoder made; `None` = everything is seen.
+            query: Queries of the texts, for shape, type and device.
+            width: Tokens of all blocks.
+
+        Returns:
+            Mask `(B, 1, L or 1, width + L)`; `None` = everything is seen.
+        """
+        for known, wide in self.widened:
+            if known is mask:
+                return wide
+        wide = _widen_mask(mask, self.prefix_mask(width, query), query, width)
+        if mask is not None and wide is not None:
+            self.widened = [*self.widened[-1:], (mask, wide)]  # local and global layers have a mask each
+        return wide
 
     def prefix_mask(self, width: int, query: Tensor) -> Tensor | None:
         """What is added to the attention logits of the block tokens, `(B or 1, width)`; `None` for nothing.
@@ -194,8 +214,7 @@ def _with_prefix(
                 length = key.shape[2]
                 key, value = prefix_cache.prepend(layer, key, value)
                 width = key.shape[2] - length
-                prefix = prefix_cache.prefix_mask(width, query)
-                attention_mask = _widen_mask(attention_mask, prefix, query, width)
+                attention_mask = prefix_cache.widen(attention_mask, query, width)
         return attend(module, query, key, value, attention_mask, **kwargs)
 
     return attention

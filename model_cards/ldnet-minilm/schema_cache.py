@@ -133,7 +133,7 @@ def load_schema_states(path: str | Path, key: str, model: Any) -> SchemaStates:
     if about["content"] != _digest(str(about["mentions"]), tensors):
         raise SchemaCacheError("its content is damaged")
     layers = _layer_keys(model)
-    cache = PrefixCache(tensors["keep"])
+    cache = PrefixCache(tensors["keep"], model.config.full_weight_tokens)
     cache.layers = {
         layer: (tensors[f"layers.{i}.key"], tensors[f"layers.{i}.value"]) for i, layer in enumerate(layers)
     }

@@ -14,6 +14,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ldnet.processing.converters.files import write_beside
+
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or pipe, where nobody gave a width
 UNDEFINED = "-"
 # JSON lets these stand in a string, but str.splitlines and others take them for the end of a line.
@@ -110,21 +112,15 @@ def atomic_write(path: str | Path) -> Iterator[IO[str]]:
         with open(target, "w", encoding="utf-8") as file:
             yield file
         return
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as raw:
-            # No name and no time in the gzip header: equal results give equal files.
-            zipped = target.suffix == ".gz"
-            packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if zipped else raw
-            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file:
-                yield file
-                file.flush()
-                if not zipped:
-                    os.fsync(raw.fileno())
-        os.replace(beside, target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with write_beside(target) as beside, open(beside, "wb") as raw:
+        # No name and no time in the gzip header: equal results give equal files.
+        zipped = target.suffix == ".gz"
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if zipped else raw
+        with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            if not zipped:
+                os.fsync(raw.fileno())
 
 
 def write_json(path: str | Path, value: Any) -> None:

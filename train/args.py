@@ -112,6 +112,18 @@ class DataArguments:
         default=None, metadata={"help": "Score on the first so many records a file."}
     )
 
+    def __post_init__(self) -> None:
+        shares = ("few_labels", "many_labels", "other_names_share", "instruction_share", "lower_case_share")
+        wrong = [
+            f"{name}: {getattr(self, name)} is no share; take a number from 0 to 1"
+            for name in shares
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if not 0 <= self.label_dropout < 1:
+            wrong.append(f"label_dropout: {self.label_dropout} is not in [0, 1); take a small share as 0.1")
+        if wrong:
+            raise ArgumentsError("\n".join(wrong))
+
     def caps(self) -> dict[str, int]:
         """`source_caps` as numbers.
 

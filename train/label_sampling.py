@@ -144,7 +144,10 @@ def foreign_labels(sources: Sequence[Source], domains: Sequence[Sequence[str]]) 
     """
     names = {source.name for source in sources}
     if unknown := [name for domain in domains for name in domain if name not in names]:
-        raise ValueError(f"special_domains: {unknown} are not among the training files {sorted(names)}")
+        raise ValueError(
+            f"special_domains: {unknown} are not among the training files {sorted(names)}; "
+            "name folders of --train"
+        )
     domain_of = {name: number for number, domain in enumerate(domains) for name in domain}
     found: dict[Key, set[int]] = {}  # the domains that have a label; -1: every other source
     for source in sources:

@@ -91,7 +91,8 @@ def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
     by_name = {source.name: (source, records) for source, records in train}
     if unknown := [name for name in args.types_from_relations if name not in by_name]:
         raise ArgumentsError(
-            f"types_from_relations: {unknown} are not among the training files {list(by_name)}"
+            f"types_from_relations: {unknown} are not among the training files {list(by_name)}; "
+            "name folders of --train"
         )
     table = load_relation_types() if args.types_from_relations else {}
     train += [types_from_relations(*by_name[name], table) for name in args.types_from_relations]

@@ -53,6 +53,8 @@ def test_pretrain_is_a_verb_of_the_command_line(capsys):
 @pytest.mark.parametrize(
     ("flag", "value", "message"),
     [
+        ("--few_labels", "7", "few_labels: 7.0 is no share; take a number from 0 to 1"),
+        ("--label_dropout", "1", r"label_dropout: 1.0 is not in \[0, 1\)"),
         ("--source_caps", "op", r"source_caps: \['op'\] are not of the form 'name=number'"),
         (
             "--types_from_relations",

@@ -2,18 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ldnet.processing.schema import Label
 from ldnet.processing.schema_labels import MENTIONS_OF
 from ldnet.train.dataset import Example, Source, label_key
 
 ORDER = tuple(MENTIONS_OF)  # structures as `Schema.labels` has them
-
-DEFAULT_NAMES = Path(__file__).parent / "configs" / "label_names.yaml"
 
 Key = tuple[int, str]  # kind and words of a label
 
@@ -158,33 +154,6 @@ def foreign_labels(sources: Sequence[Source], domains: Sequence[Sequence[str]]) 
         name: frozenset(key for key, domain in special.items() if domain != domain_of.get(name, -1))
         for name in names
     }
-
-
-def load_other_names(path: str) -> dict[str, list[str]]:
-    """Read other names for labels.
-
-    Args:
-        path: YAML file that maps label names in small letters to lists of names; `"default"`: the package's.
-
-    Returns:
-        The names.
-
-    Raises:
-        ValueError: If the file holds anything else.
-    """
-    file = DEFAULT_NAMES if path == "default" else Path(path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); mend the file") from error
-    wrong = [
-        key
-        for key, names in (content.items() if isinstance(content, dict) else [("the file", None)])
-        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names)
-    ]
-    if wrong:
-        raise ValueError(f"{path}: {wrong[:5]}: other names are a list of words, as in 'person: [people]'")
-    return {str(key).lower(): names for key, names in content.items()}
 
 
 def rename_labels(

@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 
 from ldnet.processing.schema import Schema
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.dataset import ExtractionDataset, Source
-from ldnet.train.instructions import draw_instruction, load_instructions
+from ldnet.train.instructions import draw_instruction
 
 TEXTS = {"entities": ["a", "b"], "events": ["c"], "mixed": ["d"]}
 
@@ -24,21 +23,6 @@ def test_an_instruction_fits_the_structures_of_the_batch():
 def test_a_share_of_the_batches_gets_one():
     assert drawn(["person"], 0.5) == {"a", "b", ""}
     assert drawn(["person"], 0.0) == {""}
-
-
-def test_the_package_has_phrasings_for_every_structure():
-    known = load_instructions("default")
-    assert set(known) == {
-        "entities", "relations", "hyper_relations", "events", "classes", "answers", "spans", "mixed"
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("content", ["entities: find", "- find", "entities: [1]", "entities: ["])
-def test_instructions_must_be_lists_of_texts(tmp_path, content):
-    file = tmp_path / "own.yaml"
-    file.write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"own\.yaml: "):
-        load_instructions(str(file))
 
 
 def test_the_prompt_of_a_batch_holds_the_instruction(tiny_processor, work):

@@ -9,7 +9,6 @@ from ldnet.train.label_sampling import (
     LabelSampler,
     foreign_labels,
     label_pool,
-    load_other_names,
     rename_labels,
 )
 
@@ -116,17 +115,3 @@ def test_renamed_labels_stay_different_and_keep_their_kind():
         seen.add(tuple(label.name for label in renamed))
     assert seen == {(a, "drug", b) for a in ("disease", "illness") for b in ("person", "human")}
     assert rename_labels(labels, names, 0.0, np.random.default_rng(0)) == labels
-
-
-def test_the_package_has_other_names():
-    names = load_other_names("default")
-    assert "human" in names["person"]
-    assert all(name not in others for name, others in names.items())
-
-
-@pytest.mark.parametrize("content", ["person: human", "- person", "person: [1]", "person: ["])
-def test_other_names_must_be_lists_of_words(tmp_path, content):
-    file = tmp_path / "names.yaml"
-    file.write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"names\.yaml: "):
-        load_other_names(str(file))

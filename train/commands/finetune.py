@@ -25,12 +25,12 @@ from ldnet.train.args import (
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.dataset import ExtractionDataset, Source, usual_window
-from ldnet.train.instructions import load_instructions
-from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool, load_other_names
+from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
 from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
 from ldnet.train.relation_types import load_relation_types, types_from_relations
 from ldnet.train.sources import Part, load_source, replay_caps
 from ldnet.train.trainer import LDNetTrainer, Patience
+from ldnet.train.word_lists import load_word_lists
 
 logger = logging.getLogger(__name__)
 
@@ -190,13 +190,15 @@ def build_collator(
         pool=label_pool(sources) if data.many_labels else {},
         foreign=foreign_labels(sources, [names.split(",") for names in data.special_domains]),
     )
-    names = {} if data.other_names is None else load_other_names(data.other_names)
+    names = {} if data.other_names is None else load_word_lists(data.other_names, "label_names.yaml")
     return LDNetCollator(
         processor,
         sampler,
         other_names=names,
         other_names_share=data.other_names_share,
-        instructions=load_instructions(data.instructions) if data.instruction_share else {},
+        instructions=load_word_lists(data.instructions, "instructions.yaml")
+        if data.instruction_share
+        else {},
         instruction_share=data.instruction_share,
         lower_case_share=data.lower_case_share,
         seed=seed,

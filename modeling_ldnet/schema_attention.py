@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
 IMPLEMENTATION_PREFIX = "ldnet_"
+MOST_PLAIN_WEIGHTS = 2**23  # attention weights that a layer may hold in memory, all texts and heads together
 
 
 class PrefixCache:
@@ -178,6 +179,26 @@ def _eager_attention(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
+def _sdpa_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor | None]:
+    """PyTorch's attention; plain products for short texts in half precision on a CPU.
+
+    There its kernel (PyTorch 2.13) takes longer, several times as long backwards.
+    """
+    weights = query.shape[:3].numel() * key.shape[2]
+    if query.device.type != "cpu" or query.dtype == torch.float32 or weights > MOST_PLAIN_WEIGHTS:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        attention_mask = _additive_mask(attention_mask[:, 0], query.dtype)
+    return _eager_attention(module, query, key, value, attention_mask, **kwargs)[0], None
+
+
 def _widen_mask(mask: Tensor | None, prefix: Tensor | None, query: Tensor, width: int) -> Tensor | None:
     """Mask `(B, 1, L, L)` -> `(B, 1, L, width + L)`, `prefix` (`PrefixCache.prefix_mask`) in front of it."""
     if mask is None and prefix is None:
@@ -220,7 +241,7 @@ def _with_prefix(
     return attention
 
 
-AttentionInterface.register(IMPLEMENTATION_PREFIX + "sdpa", _with_prefix(sdpa_attention_forward))
+AttentionInterface.register(IMPLEMENTATION_PREFIX + "sdpa", _with_prefix(_sdpa_attention))
 AttentionInterface.register(IMPLEMENTATION_PREFIX + "eager", _with_prefix(_eager_attention))
 AttentionMaskInterface.register(IMPLEMENTATION_PREFIX + "sdpa", sdpa_mask)
 AttentionMaskInterface.register(IMPLEMENTATION_PREFIX + "eager", eager_mask)

@@ -74,7 +74,9 @@ def run_shell(code, folder, *, terminal=False):
     commands = [command.strip().removeprefix("$ ") for command in commands]
     script = "\n".join(["set -e", *(command for command in commands if command.startswith("ldnet "))])
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    size = ("COLUMNS", "LINES")  # a dumb terminal of unknown size is 80 wide
+    env = {name: value for name, value in os.environ.items() if name not in size}
+    env |= {"PATH": path, "NO_COLOR": "1", "TERM": "dumb"}
     leader, follower = pty.openpty() if terminal else os.pipe()
     process = subprocess.Popen(
         ["bash", "-c", script],

@@ -1,6 +1,7 @@
 """Models and processors from names: encoders, checkpoints, the embedded default; one-line errors."""
 
 import importlib.util
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def ignores_case(tokenizer: Any) -> bool:
 
 
 def set_dropout(encoder: nn.Module, rate: float) -> None:
-    """Change the dropout of an encoder, in its modules and its configuration.
+    """Change the dropout of an encoder for a training; its configuration, which is saved, stays.
 
     Args:
         encoder: Any transformers encoder.
@@ -61,13 +62,6 @@ def set_dropout(encoder: nn.Module, rate: float) -> None:
     """
     if not 0.0 <= rate < 1.0:
         raise ModelError(f"encoder_dropout: {rate} is out of range; it must lie in [0, 1)")
-    for name in vars(encoder.config):
-        if (
-            "dropout" in name
-            and "classifier" not in name
-            and isinstance(getattr(encoder.config, name), float)
-        ):
-            setattr(encoder.config, name, rate)
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
@@ -133,6 +127,20 @@ def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
             "again with save_pretrained"
         )
     return model.eval(), processor
+
+
+def forget_operating_point(model: LDNetModel, processor: LDNetProcessor) -> None:
+    """Back to the usual thresholds: those of a checkpoint were chosen for weights that training changes.
+
+    Args:
+        model: Whose threshold becomes the default of `LDNetConfig`.
+        processor: Whose calibration goes; thresholds and overlap become the defaults of `LDNetProcessor`.
+    """
+    processor.calibration = None
+    usual = inspect.signature(LDNetProcessor).parameters
+    for name in ("confirm_threshold", "confirm_from", "overlap"):
+        setattr(processor, name, usual[name].default)
+    model.config.threshold = processor.threshold = LDNetConfig.threshold
 
 
 def _reason(error: Exception) -> str:

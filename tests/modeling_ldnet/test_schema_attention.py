@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
+from ldnet import schema_attention
 from ldnet.configuration_ldnet import OFFSET_POSITION_ENCODERS, PREFIX_ENCODERS, LDNetConfig
 from ldnet.modeling_ldnet import LDNetModel
 from ldnet.schema_attention import PrefixCache, masked_sequence, prefix_implementation
@@ -274,6 +275,27 @@ def test_registered_attention_without_a_cache_is_plain_attention(make_encoder_co
         encoder.set_attn_implementation(implementation)
         found = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", PREFIX_KINDS)
+def test_short_texts_in_half_precision_give_the_same_by_plain_products(
+    make_prefix_model, make_inputs, kind, monkeypatch
+):
+    model = make_prefix_model(kind).bfloat16()
+    inputs = make_inputs(model)
+    calls, by_torch = [], schema_attention.sdpa_attention_forward
+    monkeypatch.setattr(
+        schema_attention, "sdpa_attention_forward", lambda *a, **k: calls.append(1) or by_torch(*a, **k)
+    )
+    with torch.no_grad():
+        plain = run_cached(model, inputs)[1]
+        assert not calls
+        monkeypatch.setattr(schema_attention, "MOST_PLAIN_WEIGHTS", 0)
+        torchs = run_cached(model, inputs)[1]
+    assert calls
+    real = inputs["attention_mask"].bool()
+    assert torch.allclose(plain[real].float(), torchs[real].float(), atol=0.06)
+    assert not torch.allclose(plain[real].float(), torch.zeros(()), atol=0.06)
 
 
 def test_eager_attention_drops_weights_in_training_only(make_prefix_model, make_inputs):

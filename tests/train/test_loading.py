@@ -9,9 +9,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import normalizers
 from transformers import AutoTokenizer
 
+from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.train import loading
 from ldnet.train.loading import (
     ModelError,
+    forget_operating_point,
     from_encoder,
     ignores_case,
     load_checkpoint,
@@ -152,3 +154,14 @@ def test_case_is_told_where_the_tokenizer_ignores_it(encoder_folder, tmp_path):
     assert model.config.case_embedding
     assert processor.case_ids
     assert not from_encoder(str(tmp_path / "uncased"), case_embedding=False)[0].config.case_embedding
+
+
+def test_operating_point_of_a_checkpoint_is_forgotten(tiny_model, tiny_processor):
+    usual = {name: getattr(tiny_processor, name) for name in ("confirm_threshold", "confirm_from", "overlap")}
+    tiny_processor.confirm_threshold, tiny_processor.confirm_from = 0.9, 4
+    tiny_processor.overlap, tiny_processor.threshold = "flat", 0.9
+    tiny_processor.calibration, tiny_model.config.threshold = {}, 0.9
+    forget_operating_point(tiny_model, tiny_processor)
+    assert {name: getattr(tiny_processor, name) for name in usual} == usual
+    assert tiny_processor.calibration is None
+    assert tiny_model.config.threshold == tiny_processor.threshold == LDNetConfig().threshold

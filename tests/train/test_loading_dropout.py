@@ -5,19 +5,14 @@ from transformers import AutoModel
 from ldnet.train.loading import ModelError, set_dropout
 
 
-def test_dropout_is_set_in_modules_and_configuration(encoder_config):
+def test_dropout_is_set_in_modules_and_never_saved(encoder_config):
     encoder = AutoModel.from_config(encoder_config)
+    before = encoder.config.to_dict()
     set_dropout(encoder, 0.37)
-    assert {module.p for module in encoder.modules() if isinstance(module, torch.nn.Dropout)} <= {0.37}
-    named = {
-        name: value
-        for name, value in vars(encoder.config).items()
-        if "dropout" in name and "classifier" not in name and isinstance(value, float)
-    }
-    assert named
-    assert set(named.values()) == {0.37}
-    again = AutoModel.from_config(encoder.config)
-    assert any(module.p == 0.37 for module in again.modules() if isinstance(module, torch.nn.Dropout))
+    rates = [module.p for module in encoder.modules() if isinstance(module, torch.nn.Dropout)]
+    assert rates
+    assert set(rates) == {0.37}
+    assert encoder.config.to_dict() == before  # of a later training of the same checkpoint
 
 
 def test_more_dropout_changes_more_in_training(make_encoder_config):

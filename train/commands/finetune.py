@@ -26,7 +26,7 @@ from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.dataset import ExtractionDataset, Source, usual_window
 from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
-from ldnet.train.loading import from_encoder, load_checkpoint, set_dropout
+from ldnet.train.loading import forget_operating_point, from_encoder, load_checkpoint, set_dropout
 from ldnet.train.relation_types import load_relation_types, types_from_relations
 from ldnet.train.sources import Part, load_source, replay_caps
 from ldnet.train.trainer import LDNetTrainer, Patience
@@ -70,7 +70,7 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
             f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"
         )
     model, processor = load_checkpoint(args.model)
-    processor.calibration = None  # of the weights that training is about to change
+    forget_operating_point(model, processor)
     return model, processor
 
 

@@ -21,7 +21,8 @@ def bio(tmp_path):
     return tmp_path / "train.conll"
 
 
-def test_convert_to_stdout_is_a_record_a_line_and_the_account_is_on_stderr(run_ldnet, bio):
+def test_convert_to_stdout_is_a_record_a_line_and_the_account_is_on_stderr(run_ldnet, bio, monkeypatch):
+    monkeypatch.setattr("ldnet.train.reporting.PLAIN_WIDTH", 500)  # however long the path: nothing is folded
     code, out, err = run_ldnet("convert", bio)
     assert code == 0
     assert [json.loads(line) for line in out.splitlines()] == RECORDS

@@ -8,7 +8,7 @@ mask and explicit positions; it costs the blocks once a text and is the oracle o
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 
 IMPLEMENTATION_PREFIX = "ldnet_"
+LEAST_PADDING = 128  # tokens; to save fewer is not worth a second pass of the encoder
 MOST_PLAIN_WEIGHTS = 2**23  # attention weights that a layer may hold in memory, all texts and heads together
 
 
@@ -41,6 +42,26 @@ class PrefixCache:
         self.visible: Tensor | None = None
         self.widened: list[tuple[Tensor, Tensor]] = []  # masks of the texts with the blocks in front of them
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def join(cls, parts: Sequence[tuple[Tensor, "PrefixCache"]], keep: Tensor) -> "PrefixCache":
+        """The cache of all blocks from those of groups of them.
+
+        Args:
+            parts: Rows (`torch.LongTensor`) and cache of each group; padding may be cut off its blocks.
+            keep (`torch.BoolTensor` of shape `(num_labels, block_length)`): True on real tokens of all.
+
+        Returns:
+            What a pass over all blocks at once would have written.
+        """
+        whole = cls(keep, parts[0][1].full_weight)
+        place = (whole.keep.flatten().cumsum(0) - 1).view_as(keep)
+        order = torch.cat([place[rows, : part.keep.shape[1]][part.keep] for rows, part in parts]).argsort()
+        for layer in parts[0][1].layers:
+            of_parts = zip(*(part.layers[layer] for _, part in parts), strict=True)
+            key, value = (torch.cat(states, dim=1)[:, order] for states in of_parts)
+            whole.layers[layer] = key, value
+        return whole
 
     def for_reading(self, visible: Tensor | None = None) -> "PrefixCache":
         """The same layers, to be read; a layer of the writing pass that runs again goes on writing.
@@ -140,6 +161,52 @@ class SchemaStates:
     mentions: int
     cache: PrefixCache
     projected: tuple[Tensor, Tensor]
+
+
+def length_groups(lengths: Tensor) -> list[Tensor]:
+    """Rows of short and of long label blocks, where that saves much padding; else all rows in one group.
+
+    Args:
+        lengths (`torch.LongTensor` of shape `(num_labels,)`): Tokens of each block.
+
+    Returns:
+        Row numbers, one tensor a group.
+    """
+    order = lengths.argsort(stable=True)
+    ranked, number = lengths[order], torch.arange(len(lengths), device=lengths.device)
+    saved = number[1:] * (ranked[-1] - ranked[:-1])  # by a first group of so many rows
+    if not len(saved) or saved.max() < max(LEAST_PADDING, len(lengths) * int(ranked[-1]) // 4):
+        return [torch.arange(len(lengths), device=lengths.device)]
+    cut = int(saved.argmax()) + 1
+    return [order[:cut], order[cut:]]
+
+
+def encode_blocks(
+    encoder: nn.Module, input_ids: Tensor, attention_mask: Tensor, full_weight: int | None = None
+) -> tuple[Tensor, PrefixCache]:
+    """Encode label blocks, none of which sees another; short ones apart from long ones.
+
+    Args:
+        encoder: An encoder with prefix attention.
+        input_ids (`torch.LongTensor` of shape `(num_labels, block_length)`): Their tokens.
+        attention_mask (`torch.LongTensor` of the same shape): 1 on real tokens.
+        full_weight: See `PrefixCache`.
+
+    Returns:
+        States `(num_labels, block_length, H)`, those of padding being of no use, and the cache.
+    """
+    groups, parts, states = length_groups(attention_mask.sum(1)), [], []
+    for rows in groups:
+        mask = attention_mask[rows]
+        mask = mask if len(groups) == 1 else mask[:, : int(mask.sum(1).max())]
+        cache = PrefixCache(mask, full_weight)
+        ids = input_ids[rows, : mask.shape[1]]
+        hidden = encoder(input_ids=ids, attention_mask=mask, prefix_cache=cache).last_hidden_state
+        states.append(nn.functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - mask.shape[1])))
+        parts.append((rows, cache))
+    if len(groups) == 1:
+        return states[0], cache
+    return torch.cat(states)[torch.cat(groups).argsort()], PrefixCache.join(parts, attention_mask.bool())
 
 
 def asked_tokens(

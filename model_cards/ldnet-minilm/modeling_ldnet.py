@@ -25,7 +25,7 @@ from .losses import (
 )
 from .output_ldnet import LDNetOutput
 from .pruning import LoopShape, sparse_links
-from .schema_attention import PrefixCache, SchemaStates, asked_tokens, prefix_implementation
+from .schema_attention import SchemaStates, asked_tokens, encode_blocks, prefix_implementation
 
 NUM_LABEL_KINDS = 3  # [LM], [LR], [LC]
 NUM_CASES = 5  # none, lower, Title, UPPER, MiXed
@@ -101,10 +101,9 @@ class LDNetModel(LDNetPreTrainedModel):
         Returns:
             States of the labels, to be given to `forward` as `schema_states`.
         """
-        cache = PrefixCache(schema_attention_mask, self.config.full_weight_tokens)
-        hidden = self.encoder(
-            input_ids=schema_input_ids, attention_mask=schema_attention_mask, prefix_cache=cache
-        ).last_hidden_state
+        hidden, cache = encode_blocks(
+            self.encoder, schema_input_ids, schema_attention_mask, self.config.full_weight_tokens
+        )
         with torch.autocast(hidden.device.type, enabled=False):
             states = self._label_states(hidden.float(), schema_blocks, schema_markers, schema_kinds)
             projected = self.link_head.project_labels(states)

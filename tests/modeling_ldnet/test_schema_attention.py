@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModel
 
@@ -204,6 +206,53 @@ def test_gradient_checkpointing_changes_neither_loss_nor_gradients(
     assert gradients.keys() == gradients_again.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradients_again[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("kind", PREFIX_KINDS)
+def test_short_and_long_label_blocks_apart_give_what_they_give_together(
+    make_prefix_model, make_inputs, make_gold, kind, checkpointing, monkeypatch
+):
+    model = make_prefix_model(kind)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    inputs = make_inputs(
+        model,
+        schema={
+            "entities": ["person", " ".join("a" * 9), "place"],
+            "relations": ["in", " ".join(["is"] * 7)],
+        },
+    )
+    batch = inputs | make_gold(inputs)
+    schema = {name: value for name, value in inputs.items() if name.startswith("schema_")}
+    together = model.encode_schema(**schema)
+    loss, gradients = loss_and_gradients(model, batch)
+    monkeypatch.setattr(schema_attention, "LEAST_PADDING", 1)
+    assert len(schema_attention.length_groups(inputs["schema_attention_mask"].sum(1))) == 2
+    apart = model.encode_schema(**schema)
+    torch.testing.assert_close(apart.states, together.states, atol=1e-6, rtol=1e-5)
+    assert apart.cache.layers.keys() == together.cache.layers.keys()
+    for layer, stored in together.cache.layers.items():
+        torch.testing.assert_close(apart.cache.layers[layer], stored, atol=1e-6, rtol=1e-5)
+    loss_apart, gradients_apart = loss_and_gradients(model, batch)
+    assert loss_apart == pytest.approx(loss, rel=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradients_apart[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=60))
+def test_length_groups_hold_every_row_once_and_save_what_they_can(lengths):
+    groups = schema_attention.length_groups(torch.tensor(lengths))
+    assert sorted(row for group in groups for row in group.tolist()) == list(range(len(lengths)))
+    cost = sum(len(group) * max(lengths[row] for row in group.tolist()) for group in groups)
+    ranked, whole = sorted(lengths), len(lengths) * max(lengths)
+    best = min(cut * ranked[cut - 1] + (len(ranked) - cut) * ranked[-1] for cut in range(1, len(ranked) + 1))
+    worth = whole - best >= max(schema_attention.LEAST_PADDING, whole // 4)
+    assert cost == (best if worth else whole)
+    assert len(groups) == 1 + worth
 
 
 def test_reentrant_gradient_checkpointing_is_an_error_because_label_blocks_would_learn_nothing(

@@ -28,7 +28,7 @@ LINES = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECO
     ("a.jsonl", LINES.replace(b"\n", b"\r\n"), RECORDS),
     ("a.jsonl", b"\xef\xbb\xbf" + LINES, RECORDS),
     ("a.jsonl", b"\n" + LINES.replace(b"\n", b"\n \n").rstrip(), RECORDS),
-    ("a.jsonl.gz", gzip.compress(LINES), RECORDS),
+    ("a.jsonl.gz", gzip.compress(LINES, mtime=0), RECORDS),
     ("a.json", json.dumps(RECORDS, indent=1).encode(), RECORDS),
     ("a.json", json.dumps(RECORDS[0]).encode(), RECORDS[:1]),
     ("a.jsonl", b"", []),
@@ -67,7 +67,7 @@ def test_read_records_names_every_broken_line(tmp_path):
      " again."),
     ("a.jsonl.gz", LINES,
      "a.jsonl.gz: the file cannot be read (Not a gzipped file (b'{\"')). Check the path, or fetch it again."),
-    ("a.jsonl.gz", gzip.compress(LINES)[:-12],
+    ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-12],
      "a.jsonl.gz: the file cannot be read (Compressed file ended before the end-of-stream marker was"
      " reached). Check"
      " the path, or fetch it again."),

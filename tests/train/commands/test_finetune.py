@@ -112,7 +112,7 @@ def test_finetune_goes_on_from_a_checkpoint(checkpoint, files, tmp_path):
     before, after = (load_file(f"{folder}/model.safetensors") for folder in (checkpoint, out))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert json.loads((out / "config.json").read_text())["threshold"] == 0.4
+    assert json.loads((out / "config.json").read_text())["threshold"] == LDNetConfig.threshold  # 0.4 before
     assert not (out / "eval_results.json").exists()
 
 

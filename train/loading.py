@@ -129,18 +129,26 @@ def load_checkpoint(name: str | None) -> tuple[LDNetModel, LDNetProcessor]:
     return model.eval(), processor
 
 
-def forget_operating_point(model: LDNetModel, processor: LDNetProcessor) -> None:
+def forget_operating_point(
+    model: LDNetModel, processor: LDNetProcessor, threshold: float = LDNetConfig.threshold
+) -> None:
     """Back to the usual thresholds: those of a checkpoint were chosen for weights that training changes.
 
     Args:
-        model: Whose threshold becomes the default of `LDNetConfig`.
-        processor: Whose calibration goes; thresholds and overlap become the defaults of `LDNetProcessor`.
+        model: The checkpoint's.
+        processor: Whose calibration goes; confirmation and overlap become the defaults of `LDNetProcessor`.
+        threshold: The links' from now on, in (0, 1).
+
+    Raises:
+        ModelError: If the threshold is out of range.
     """
+    if not 0.0 < threshold < 1.0:
+        raise ModelError(f"threshold: {threshold} is out of range; it must lie in (0, 1), for instance 0.3")
     processor.calibration = None
     usual = inspect.signature(LDNetProcessor).parameters
     for name in ("confirm_threshold", "confirm_from", "overlap"):
         setattr(processor, name, usual[name].default)
-    model.config.threshold = processor.threshold = LDNetConfig.threshold
+    model.config.threshold = processor.threshold = threshold
 
 
 def _reason(error: Exception) -> str:

@@ -165,3 +165,13 @@ def test_operating_point_of_a_checkpoint_is_forgotten(tiny_model, tiny_processor
     assert {name: getattr(tiny_processor, name) for name in usual} == usual
     assert tiny_processor.calibration is None
     assert tiny_model.config.threshold == tiny_processor.threshold == LDNetConfig().threshold
+    forget_operating_point(tiny_model, tiny_processor, 0.7)
+    assert tiny_model.config.threshold == tiny_processor.threshold == 0.7
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -2.0, float("nan")])
+def test_impossible_threshold_is_named(tiny_model, tiny_processor, threshold):
+    before = tiny_processor.threshold
+    with pytest.raises(ModelError, match=f"threshold: {threshold} is out of range"):
+        forget_operating_point(tiny_model, tiny_processor, threshold)
+    assert tiny_processor.threshold == before

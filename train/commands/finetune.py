@@ -53,7 +53,8 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
         Both, ready to train.
 
     Raises:
-        ArgumentsError: If neither or both are named, or a checkpoint's settings shall change.
+        ArgumentsError: If neither or both are named, or a checkpoint's settings shall change that training
+            does not choose anew (the threshold it does).
     """
     if (args.encoder is None) == (args.model is None):
         raise ArgumentsError(
@@ -65,12 +66,13 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
             return from_encoder(args.encoder, **(LDNetConfig.paper_fields() if args.paper else {}) | chosen)
         except StrictDataclassError as error:  # huggingface_hub wraps what the configuration says
             raise ArgumentsError(str(error.__cause__ or error).splitlines()[0]) from error
+    threshold = chosen.pop("threshold", LDNetConfig.threshold)
     if chosen or args.paper:
         raise ArgumentsError(
             f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"
         )
     model, processor = load_checkpoint(args.model)
-    forget_operating_point(model, processor)
+    forget_operating_point(model, processor, threshold)
     return model, processor
 
 

@@ -218,6 +218,11 @@ def test_build_model_wants_an_encoder_or_a_checkpoint(arguments, message):
         build_model(ModelArguments(**arguments))
 
 
+def test_threshold_can_be_chosen_anew_for_a_checkpoint(checkpoint):
+    model, processor = build_model(ModelArguments(model=checkpoint, threshold=0.6))
+    assert model.config.threshold == processor.threshold == 0.6
+
+
 def test_missing_checkpoint_is_one_line(files, tmp_path):
     flags = [
         "--model",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ldnet.train.args import parse_arguments
 from ldnet.train.loading import load_checkpoint
+from ldnet.train.parsing import parse_arguments
 
 
 @dataclass

@@ -13,8 +13,8 @@ import numpy as np
 import typer
 
 from ldnet.processing.schema import Schema
-from ldnet.train.args import parse_arguments
 from ldnet.train.metrics import count_tasks, scores_from_rows
+from ldnet.train.parsing import parse_arguments
 from ldnet.train.sources import load_source
 
 WORD = re.compile(r"\w+|[^\w\s]")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ldnet.train.args import ArgumentsError
+from ldnet.train.parsing import ArgumentsError
 from ldnet.train.reporting import atomic_write, one_line, write_json
 
 CELL, RESULT, LOG, LOCK, MODEL = "cell.json", "result.json", "log.txt", "lock", "model"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ldnet.hub_ldnet import write_remote_code
-from ldnet.train.args import parse_arguments
 from ldnet.train.loading import load_checkpoint
+from ldnet.train.parsing import parse_arguments
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Order of training examples: batches of like length, of one source or mixed, fixed by seed and epoch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -24,6 +25,8 @@ class SourceBatchSampler(Sampler[int]):
         source_cap: Most examples of a source in an epoch, drawn anew each epoch; `None` = all.
         source_caps: The same for single sources, by name.
         mix_sources: Draw runs from all sources together instead.
+        weights: How likely each example is among those of its source, where a cap leaves some out; above 0.
+            `None` = all alike.
     """
 
     def __init__(
@@ -35,10 +38,12 @@ class SourceBatchSampler(Sampler[int]):
         source_cap: int | None = None,
         mix_sources: bool = False,
         source_caps: Mapping[str, int] = MappingProxyType({}),
+        weights: Sequence[float] | None = None,
     ):
         self.lengths = np.asarray(lengths)
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self.mix_sources = mix_sources
+        self.weights = None if weights is None else np.asarray(weights, dtype=float)
         names, known = np.asarray(sources), sorted(set(sources))
         self.groups = [np.flatnonzero(names == name) for name in known]
         self.caps = [source_caps.get(name, source_cap) for name in known]
@@ -53,7 +58,7 @@ class SourceBatchSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         runs, rest = [], []
-        drawn = [rng.permutation(group)[:cap] for group, cap in zip(self.groups, self.caps, strict=True)]
+        drawn = [self._shuffled(group, rng)[:cap] for group, cap in zip(self.groups, self.caps, strict=True)]
         if self.mix_sources and drawn:
             drawn = [rng.permutation(np.concatenate(drawn))]
         for indices in drawn:
@@ -65,6 +70,12 @@ class SourceBatchSampler(Sampler[int]):
         for run in [*(runs[i] for i in order), *mixed, last]:
             yield from map(int, run)
 
+    def _shuffled(self, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.weights is None:
+            return rng.permutation(group)
+        # The first k of this order are a draw of k without replacement (Efraimidis and Spirakis, 2006).
+        return group[np.argsort(rng.exponential(size=len(group)) / self.weights[group], kind="stable")]
+
     def _runs(self, indices: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         size = self.batch_size
         left = indices[len(indices) - len(indices) % size :]
@@ -74,3 +85,30 @@ class SourceBatchSampler(Sampler[int]):
             window = window[np.argsort(self.lengths[window], kind="stable")]
             runs += [window[i : i + size] for i in range(0, len(window), size)]
         return runs, left
+
+
+def rarity_weights(
+    sources: Sequence[str], labels: Sequence[Collection[int]], exponent: float
+) -> list[float] | None:
+    """How likely examples are to be drawn so that rare labels of a source come more often.
+
+    Args:
+        sources: Source of each example.
+        labels: Labels of its structures.
+        exponent: 0 = all alike; 1 = a label n times as rare makes its examples n times as likely.
+
+    Returns:
+        (examples of the commonest label / examples of the example's rarest one) ** exponent, at least 1;
+        `None` if the exponent is 0.
+    """
+    if not exponent:
+        return None
+    counts: dict[str, Counter[int]] = {}
+    for source, own in zip(sources, labels, strict=True):
+        counts.setdefault(source, Counter()).update(set(own))
+    return [
+        (max(counts[source].values()) / min(counts[source][label] for label in own)) ** exponent
+        if own
+        else 1.0
+        for source, own in zip(sources, labels, strict=True)
+    ]

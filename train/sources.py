@@ -2,17 +2,19 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from ldnet.processing.schema import Schema
+from ldnet.processing.schema import HyperRelationType, RelationType, Schema
 from ldnet.train.data import RecordError, load_records, load_schema_for, manifest_of
 from ldnet.train.dataset import Source
 
 OWN_QUESTION = "?"  # stands in the schema of a data set whose records bring a question each
 
 Part = tuple[Source, list[dict]]  # with its records
+Relation = TypeVar("Relation", RelationType, HyperRelationType)
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,63 @@ def load_source(
     if instruction is not None:
         usable = replace(usable, instruction=instruction)
     return Source(name, usable, partial), records
+
+
+def rename_types(source: Source, records: list[dict], names: Mapping[str, str]) -> Part:
+    """A source whose entity types are called by other names.
+
+    For data sets that mean something else by a word than all others: if one counts "she" as a person, its
+    persons need another name in a mixture.
+
+    Args:
+        source: A data set.
+        records: Its records.
+        names: Entity type -> what it is called.
+
+    Returns:
+        The source and its records; the ones given where nothing is renamed.
+
+    Raises:
+        ValueError: If the source has no such entity type.
+    """
+    if not names:
+        return source, records
+    known = {item.name for item in source.schema.entities}
+    if unknown := sorted(names.keys() - known):
+        raise ValueError(f"rename_types: {source.name} has no entity types {unknown}; it has {sorted(known)}")
+    schema = source.schema
+    schema = replace(
+        schema,
+        entities=tuple(replace(item, name=names.get(item.name, item.name)) for item in schema.entities),
+        relations=tuple(_with_ends(item, names) for item in schema.relations),
+        hyper_relations=tuple(_with_ends(item, names) for item in schema.hyper_relations),
+    )
+    return replace(source, schema=schema), [_renamed(record, names) for record in records]
+
+
+def _with_ends(relation: Relation, names: Mapping[str, str]) -> Relation:
+    ends = {end: getattr(relation, end) for end in ("head", "tail")}
+    return replace(
+        relation,
+        **{end: types and tuple(names.get(name, name) for name in types) for end, types in ends.items()},
+    )
+
+
+def _renamed(record: dict, names: Mapping[str, str]) -> dict:
+    def mention(item: dict) -> dict:
+        return item | {"type": names.get(item["type"], item["type"])} if "type" in item else item
+
+    changed = dict(record)
+    if "entities" in record:
+        changed["entities"] = [mention(item) for item in record["entities"]]
+    for key in ("relations", "hyper_relations"):
+        if key in record:
+            changed[key] = [
+                item | {end: mention(item[end]) for end in ("head", "tail")} for item in record[key]
+            ]
+    if "labels" in record:
+        changed["labels"] = [names.get(name, name) for name in record["labels"]]
+    return changed
 
 
 def replay_caps(train: Sequence[Part], replay: Sequence[Part], share: float) -> dict[str, int]:

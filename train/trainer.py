@@ -15,7 +15,7 @@ from ldnet.train.collator import LDNetCollator
 from ldnet.train.confirmation import LoopProposer
 from ldnet.train.dataset import Example, ExtractionDataset
 from ldnet.train.metrics import TASKS, count_tasks, scores_from_rows
-from ldnet.train.sampling import SourceBatchSampler
+from ldnet.train.sampling import SourceBatchSampler, rarity_weights
 
 
 class EpochOfDraws(TrainerCallback):
@@ -67,6 +67,8 @@ class LDNetTrainer(Trainer):
         source_cap: Most texts of a source in an epoch.
         source_caps: The same for single sources, by name.
         mix_sources: Draw batches from all sources together or from one source each.
+        rare_labels: How much texts with rare labels are favoured where a cap leaves some out, see
+            `rarity_weights`.
         **kwargs: Arguments of `Trainer`; `data_collator` must be an `LDNetCollator`.
     """
 
@@ -77,11 +79,12 @@ class LDNetTrainer(Trainer):
         source_cap: int | None = None,
         source_caps: Mapping[str, int] | None = None,
         mix_sources: bool = True,
+        rare_labels: float = 0.0,
         **kwargs: Any,
     ):
         self.head_learning_rate = head_learning_rate
         self.source_cap, self.source_caps = source_cap, source_caps or {}
-        self.mix_sources = mix_sources
+        self.mix_sources, self.rare_labels = mix_sources, rare_labels
         kwargs.setdefault("compute_metrics", metrics_from_rows)
         kwargs.setdefault("processing_class", kwargs["data_collator"].processor)
         super().__init__(**kwargs)
@@ -117,14 +120,17 @@ class LDNetTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: ExtractionDataset | None = None) -> Sampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
+        sources = [example.source.name for example in dataset.examples]
+        labels = [{loop.label for loop in example.loops} for example in dataset.examples]
         self.epoch_of.sampler = SourceBatchSampler(
-            [example.source.name for example in dataset.examples],
+            sources,
             [len(example.tokens) for example in dataset.examples],
             self.args.train_batch_size,
             seed=self.args.data_seed or self.args.seed,
             source_cap=self.source_cap,
             mix_sources=self.mix_sources,
             source_caps=self.source_caps,
+            weights=rarity_weights(sources, labels, self.rare_labels),
         )
         return self.epoch_of.sampler
 

@@ -3,13 +3,8 @@ import json
 import pytest
 import yaml
 
-from ldnet.train.args import (
-    ArgumentsError,
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    parse_arguments,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
+from ldnet.train.parsing import ArgumentsError, parse_arguments
 
 TYPES = (DataArguments, ModelArguments, LDNetTrainingArguments)
 PROG = "ldnet finetune"
@@ -190,3 +185,18 @@ def test_help_shows_the_examples_and_every_field(capsys):
 def test_defaults_survive_a_round_trip_through_json(parse):
     training = parse()[2]
     assert json.loads(training.to_json_string())["head_learning_rate"] == 1e-3
+
+
+def test_types_to_rename_are_read_by_folder():
+    data = DataArguments(train=["a"], rename_types=["gum/person=any person", "gum/place = site", "b/x=y"])
+    assert data.renames() == {"gum": {"person": "any person", "place": "site"}, "b": {"x": "y"}}
+    wrong = DataArguments(train=["a"], rename_types=["gum/person", "person=x", "gum/a=b"])
+    with pytest.raises(
+        ArgumentsError, match=r"rename_types: \['gum/person', 'person=x'\] are not of the form"
+    ):
+        wrong.renames()
+
+
+def test_rare_labels_are_not_disfavoured():
+    with pytest.raises(ArgumentsError, match=r"rare_labels: -1 is below 0"):
+        DataArguments(train=["a"], rare_labels=-1)

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from ldnet.train.args import ArgumentsError
 from ldnet.train.experiments import (
     Cell,
     Outcome,
@@ -19,6 +18,7 @@ from ldnet.train.experiments import (
     slug,
     write_csv,
 )
+from ldnet.train.parsing import ArgumentsError
 
 
 def cells_of(count, **fields):

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from ldnet.train.sampling import BATCHES_SORTED_TOGETHER, SourceBatchSampler
+from ldnet.train.sampling import BATCHES_SORTED_TOGETHER, SourceBatchSampler, rarity_weights
 
 SOURCES = ["a"] * 23 + ["b"] * 9 + ["c"] * 3 + ["a"] * 5
 LENGTHS = [(i * 37) % 50 for i in range(len(SOURCES))]
@@ -95,3 +95,26 @@ def test_mixed_sources_share_batches_of_like_length_and_each_index_comes_once():
     capped = SourceBatchSampler(SOURCES, LENGTHS, 4, source_cap=2, mix_sources=True)
     assert Counter(SOURCES[i] for i in capped) == {"a": 2, "b": 2, "c": 2}
     assert list(SourceBatchSampler([], [], 4, mix_sources=True)) == []
+
+
+def test_rare_labels_are_drawn_more_often_under_a_cap():
+    labels = [{0}] * 90 + [{0, 1}] * 10
+    weights = rarity_weights(["a"] * 100, labels, 1.0)
+    assert weights == [1.0] * 90 + [10.0] * 10
+    sampler = SourceBatchSampler(["a"] * 100, [1] * 100, 4, source_cap=20, weights=weights)
+    drawn = Counter()
+    for epoch in range(50):
+        sampler.set_epoch(epoch)
+        indices = list(sampler)
+        assert len(indices) == len(set(indices)) == 20
+        drawn.update(i >= 90 for i in indices)
+    assert 7 < drawn[True] / 50 < 9.5  # 2 without weights
+    uncapped = SourceBatchSampler(["a"] * 100, [1] * 100, 4, weights=weights)
+    assert sorted(uncapped) == list(range(100))
+
+
+def test_rarity_is_counted_in_each_source_and_without_structures_it_is_1():
+    sources, labels = ["a", "a", "a", "b", "b"], [{0}, {0, 1}, set(), {1}, {1}]
+    assert rarity_weights(sources, labels, 1.0) == [1.0, 2.0, 1.0, 1.0, 1.0]
+    assert rarity_weights(sources, labels, 0.5) == pytest.approx([1.0, 2**0.5, 1.0, 1.0, 1.0])
+    assert rarity_weights(sources, labels, 0.0) is None

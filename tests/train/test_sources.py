@@ -1,9 +1,18 @@
+import copy
+
 import pytest
 
 from ldnet.processing.schema import Schema, SchemaError
 from ldnet.train.data import RecordError
 from ldnet.train.dataset import Source
-from ldnet.train.sources import is_partial, load_source, replay_caps, schema_of_records, trainable_schema
+from ldnet.train.sources import (
+    is_partial,
+    load_source,
+    rename_types,
+    replay_caps,
+    schema_of_records,
+    trainable_schema,
+)
 
 
 def test_load_source_takes_schema_and_name_from_the_folder(tmp_path, work, write_set):
@@ -140,3 +149,36 @@ def test_replay_caps_share_an_epoch_between_new_and_old():
 def test_replay_of_what_is_trained_on_or_of_all_is_an_error(name, share, message):
     with pytest.raises(ValueError, match=message):
         replay_caps([part("new", 3)], [part(name, 3)], share)
+
+
+def test_renamed_types_are_renamed_in_schema_and_records(work):
+    schema = Schema.from_any(
+        {
+            "entities": ["person", "place"],
+            "relations": [{"type": "lives in", "head": ["person"], "tail": ["place"]}, "near"],
+        }
+    )
+    person = {"start": 0, "end": 3, "type": "person"}
+    place = {"start": 13, "end": 18, "type": "place"}
+    record = {
+        "text": "She lives in Paris",
+        "entities": [person, place],
+        "relations": [{"type": "lives in", "head": person, "tail": {"start": 13, "end": 18}}],
+        "labels": ["person", "lives in"],
+    }
+    before = copy.deepcopy(record)
+    source, (renamed,) = rename_types(Source("set", schema), [record], {"person": "any person"})
+    assert record == before
+    assert [item.name for item in source.schema.entities] == ["any person", "place"]
+    assert source.schema.relations[0].head == ("any person",)
+    assert source.schema.relations[1].head is None
+    assert renamed["entities"] == [person | {"type": "any person"}, place]
+    assert renamed["relations"][0]["head"]["type"] == "any person"
+    assert renamed["relations"][0]["type"] == "lives in"
+    assert renamed["labels"] == ["any person", "lives in"]
+    assert rename_types(Source("set", schema), [record], {}) == (Source("set", schema), [record])
+
+
+def test_renaming_a_type_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"set has no entity types \['pesron'\]; it has"):
+        rename_types(Source("set", Schema(["person"])), [], {"pesron": "people"})

@@ -10,14 +10,9 @@ from typing import Any
 from ldnet.processing.schema import Schema
 from ldnet.processing.schema_types import did_you_mean
 from ldnet.train.ablation_report import F1, write_report
-from ldnet.train.args import (
-    ArgumentsError,
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    parse_arguments,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.experiments import Cell, report_failures, run_cells
+from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.plots import make_figure
 from ldnet.train.sources import load_source
 

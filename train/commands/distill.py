@@ -11,17 +11,12 @@ import torch
 
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Schema
-from ldnet.train.args import (
-    ArgumentsError,
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    parse_arguments,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.commands.finetune import build_trainer, run_training
 from ldnet.train.distillation import DistillationCallback, TransferSettings
 from ldnet.train.loading import load_checkpoint
+from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.reporting import check_target, write_json
 from ldnet.train.sources import load_source
 from ldnet.train.stored_teacher import StoredTeacher

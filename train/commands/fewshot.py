@@ -7,13 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ldnet.processing.schema import Schema
-from ldnet.train.args import (
-    ArgumentsError,
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    make_parser,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.data import load_schema_for, manifest_of
 from ldnet.train.dataset import Source
 from ldnet.train.experiments import (
@@ -31,6 +25,7 @@ from ldnet.train.experiments import (
 )
 from ldnet.train.few_shot import sample_shots
 from ldnet.train.metrics import TASKS
+from ldnet.train.parsing import ArgumentsError, make_parser
 from ldnet.train.plots import make_figure, save_lines
 from ldnet.train.reporting import atomic_write, to_json, write_json
 from ldnet.train.sources import load_source, schema_of_records

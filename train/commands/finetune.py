@@ -15,20 +15,15 @@ from ldnet.modeling_ldnet import LDNetModel
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Schema
 from ldnet.train.adapters import add_lora, freeze_encoder, merge_lora
-from ldnet.train.args import (
-    ArgumentsError,
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    parse_arguments,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
 from ldnet.train.dataset import ExtractionDataset, Source, usual_window
 from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
 from ldnet.train.loading import forget_operating_point, from_encoder, load_checkpoint, set_dropout
+from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.relation_types import load_relation_types, types_from_relations
-from ldnet.train.sources import Part, load_source, replay_caps
+from ldnet.train.sources import Part, load_source, rename_types, replay_caps
 from ldnet.train.trainer import LDNetTrainer, Patience
 from ldnet.train.word_lists import load_word_lists
 
@@ -89,6 +84,14 @@ def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
     train, dev = (
         [load_source(path, args.data_root, schema, args.instruction) for path in paths]
         for paths in (args.train, args.dev)
+    )
+    renames = args.renames()
+    if unknown := sorted(renames.keys() - {source.name for source, _ in train}):
+        raise ArgumentsError(
+            f"rename_types: {unknown} are not among the training files; name folders of --train"
+        )
+    train, dev = (
+        [rename_types(*part, renames.get(part[0].name, {})) for part in parts] for parts in (train, dev)
     )
     by_name = {source.name: (source, records) for source, records in train}
     if unknown := [name for name in args.types_from_relations if name not in by_name]:
@@ -165,6 +168,7 @@ def build_trainer(
         source_cap=data.source_cap,
         source_caps=caps,
         mix_sources=data.mix_sources,
+        rare_labels=data.rare_labels,
         callbacks=callbacks,
     )
 

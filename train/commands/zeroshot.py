@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ldnet.processing.schema import Schema
-from ldnet.train.args import ArgumentsError, parse_arguments
 from ldnet.train.commands import load_data, load_pipeline, model_name
 from ldnet.train.commands.evaluate import score
 from ldnet.train.experiments import markdown_table, write_csv, write_text
 from ldnet.train.metrics import PRIMARY
 from ldnet.train.overlap import SEEN_SHARE, WORDS_OF_RUN, Overlap, OverlapFinder, add_files, training_files
+from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.reporting import format_score, write_json
 
 SCORES = ("precision", "recall", "f1")

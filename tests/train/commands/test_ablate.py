@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from ldnet.train import cli, experiments, run_cell
-from ldnet.train.args import ArgumentsError
 from ldnet.train.commands import ablate
 from ldnet.train.commands.ablate import AblateArguments, as_flags, main, make_cells, read_grid
+from ldnet.train.parsing import ArgumentsError
 
 CONFIGS = Path(ablate.__file__).parents[1] / "configs"
 QUIET = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": False}

@@ -13,14 +13,10 @@ import pytest
 from ldnet.processing.converters import FORMATS, AlignmentReport, read_format
 from ldnet.processing.converters.conll import write_conll
 from ldnet.processing.schema import Schema
-from ldnet.train.args import (
-    DataArguments,
-    LDNetTrainingArguments,
-    ModelArguments,
-    parse_arguments,
-)
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.cli import main
 from ldnet.train.data import load_records, load_schema_for
+from ldnet.train.parsing import parse_arguments
 from ldnet.train.sources import load_source
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

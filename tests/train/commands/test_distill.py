@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
 from ldnet.train import cli
-from ldnet.train.args import ArgumentsError, DataArguments, ModelArguments
+from ldnet.train.args import DataArguments, ModelArguments
 from ldnet.train.commands.distill import TeacherArguments, build_student_trainer, main
 from ldnet.train.distillation import DistillationCallback
+from ldnet.train.parsing import ArgumentsError
 from ldnet.train.teacher_store import StoreError, TeacherStore
 from ldnet.train.teachers import TeacherError
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from ldnet.train import cli, experiments, run_cell
-from ldnet.train.args import ArgumentsError, DataArguments, make_parser
+from ldnet.train.args import DataArguments
 from ldnet.train.commands.fewshot import (
     FewShotArguments,
     few_shot_table,
@@ -13,6 +13,7 @@ from ldnet.train.commands.fewshot import (
     without_flags,
     write_sample,
 )
+from ldnet.train.parsing import ArgumentsError, make_parser
 
 QUIET = ["--use_cpu", "--report_to", "none", "--disable_tqdm", "true", "--dataloader_pin_memory", "false"]
 

@@ -13,10 +13,11 @@ from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
 from ldnet.train import cli
-from ldnet.train.args import ArgumentsError, DataArguments, ModelArguments
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.commands.finetune import build_model, build_trainer, load_parts, main, resume_point
 from ldnet.train.data import RecordError
 from ldnet.train.loading import ModelError, load_pipeline
+from ldnet.train.parsing import ArgumentsError
 
 QUIET = ["--use_cpu", "--report_to", "none", "--disable_tqdm", "true", "--dataloader_pin_memory", "false"]
 # Counts the steps of this process, and may kill it while a checkpoint is half written.
@@ -358,3 +359,23 @@ def test_two_processes_count_as_one_does(checkpoint, work, opinion, write_set, r
         load_file(folder / "model.safetensors") for folder in (tmp_path / "checkpoint", tmp_path / "two")
     )
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_renamed_types_hold_in_training_and_scoring_and_unknown_folders_are_named(files):
+    data = {"train": [files["train"]], "dev": [files["dev"]]}
+    for parts in load_parts(DataArguments(**data, rename_types=["work/person=any person"])):
+        ((source, records),) = parts
+        assert "any person" in [item.name for item in source.schema.entities]
+        assert {x["type"] for record in records for x in record["entities"]} >= {"any person", "place"}
+        assert not any(x["type"] == "person" for record in records for x in record["entities"])
+    with pytest.raises(ArgumentsError, match=r"rename_types: \['wrok'\] are not among the training files"):
+        load_parts(DataArguments(**data, rename_types=["wrok/person=x"]))
+
+
+def test_rare_labels_reach_the_sampler(files, checkpoint, tmp_path):
+    data = DataArguments(train=[files["train"]], rare_labels=1.0)
+    arguments = LDNetTrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True, report_to="none")
+    trainer = build_trainer(data, ModelArguments(model=checkpoint), arguments)
+    weights = trainer._get_train_sampler().weights
+    assert weights.min() == 1.0
+    assert weights.max() == 2.0  # "near" is in every second record

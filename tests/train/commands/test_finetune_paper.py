@@ -9,9 +9,10 @@ from transformers import AutoModel, AutoTokenizer
 
 from ldnet.train import args as train_args
 from ldnet.train import experiments, run_cell
-from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments, parse_arguments
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.commands import fewshot, finetune
 from ldnet.train.loading import load_checkpoint
+from ldnet.train.parsing import parse_arguments
 
 PAPER = Path(train_args.__file__).parent / "configs" / "paper"
 TYPES = (DataArguments, ModelArguments, LDNetTrainingArguments)

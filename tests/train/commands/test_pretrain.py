@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from ldnet.train import cli
-from ldnet.train.args import ArgumentsError
 from ldnet.train.commands.pretrain import main
+from ldnet.train.parsing import ArgumentsError
 
 QUIET = ("--use_cpu", "true", "--disable_tqdm", "true", "--dataloader_pin_memory", "false")
 

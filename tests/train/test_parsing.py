@@ -1,6 +1,7 @@
 import pytest
 
-from ldnet.train.args import ArgumentsError, DataArguments, make_parser
+from ldnet.train.args import DataArguments
+from ldnet.train.parsing import ArgumentsError, make_parser
 
 
 def test_expand_puts_the_keys_of_the_file_before_the_flags(tmp_path):

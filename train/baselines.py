@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from ldnet.processing.schema import Schema
+from ldnet.train.cli import run_guarded
 from ldnet.train.metrics import count_tasks, scores_from_rows
 from ldnet.train.parsing import parse_arguments
 from ldnet.train.sources import load_source
@@ -200,4 +201,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_guarded(main))

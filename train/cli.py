@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -113,6 +114,27 @@ def problem_lines(error: Exception) -> list[str] | None:
     return [one_line(problem) for problem in problems]
 
 
+def run_guarded(verb: Callable[[], int | None]) -> int:
+    """Run something whose wrong input is to be a line for each problem; for modules run by `python -m` too.
+
+    Args:
+        verb: What to run.
+
+    Returns:
+        Its exit code; 2 for wrong input, 130 if interrupted.
+    """
+    try:
+        return verb() or 0
+    except SystemExit as stop:  # argparse in finetune, or a reader that closed the pipe
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        lines = problem_lines(error)
+        if lines is None or os.environ.get("LDNET_TRACEBACK"):
+            raise
+        print("\n".join(lines), file=sys.stderr)
+        return WRONG_INPUT
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
@@ -122,16 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for wrong input, 130 if interrupted.
     """
-    try:
-        return app(args=argv, prog_name="ldnet", standalone_mode=False) or 0
-    except SystemExit as stop:  # argparse in finetune, or a reader that closed the pipe
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception as error:
-        lines = problem_lines(error)
-        if lines is None or os.environ.get("LDNET_TRACEBACK"):
-            raise
-        print("\n".join(lines), file=sys.stderr)
-        return WRONG_INPUT
+    return run_guarded(lambda: app(args=argv, prog_name="ldnet", standalone_mode=False))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ldnet.hub_ldnet import write_remote_code
+from ldnet.train.cli import run_guarded
 from ldnet.train.loading import load_checkpoint
 from ldnet.train.parsing import parse_arguments
 
@@ -79,4 +80,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_guarded(main))

@@ -1,5 +1,6 @@
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,22 @@ def test_console_script_fails_with_code_2_and_no_traceback(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("no-such-file.jsonl: the file cannot be read (No such file or directory).")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "line"),
+    [
+        ("averaging", ["--models", "a", "b", "--output", "."], "--output: . is there already"),
+        ("release", ["--model", "nothing", "--output", "out"], "nothing"),
+        ("baselines", ["--train", "none.jsonl", "--dev", "none.jsonl"], "none.jsonl"),
+        ("release", ["--modle", "x"], "did you mean"),
+    ],
+)
+def test_modules_say_what_is_wrong_in_a_line_as_verbs_do(module, flags, line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [module, *flags])
+    monkeypatch.delitem(sys.modules, f"ldnet.train.{module}", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(f"ldnet.train.{module}", run_name="__main__")
+    assert stopped.value.code == 2
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert line in shown

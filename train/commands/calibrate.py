@@ -47,6 +47,14 @@ FoldsOption = Annotated[
     int, typer.Option("--folds", min=2, help="Parts of the texts, each judged by a fit on the others.")
 ]
 
+MaxRecordsOption = Annotated[
+    int | None,
+    typer.Option("--max-records", min=1, help="Most records of a file, from all over it."),
+]
+MaxCharactersOption = Annotated[
+    int | None, typer.Option("--max-characters", min=1, help="Leave out records with longer texts.")
+]
+
 
 def _checkpoint_folder(model: str | None) -> Path | None:
     """Where a checkpoint lies on this disk; `None` for one of the Hub."""
@@ -54,6 +62,24 @@ def _checkpoint_folder(model: str | None) -> Path | None:
 
     folder = loading.DEFAULT_MODEL_FOLDER if model is None else Path(model)
     return folder if folder.is_dir() else None
+
+
+def evenly_spread(
+    records: list[dict[str, Any]], most: int | None = None, characters: int | None = None
+) -> list[dict[str, Any]]:
+    """Some of the records, taken from all over a file.
+
+    Args:
+        records: All of a file.
+        most: Most records; `None` = all.
+        characters: Longest text; `None` = any.
+
+    Returns:
+        Every n-th of those that are short enough, in their order.
+    """
+    fitting = [record for record in records if characters is None or len(record["text"]) <= characters]
+    step = max(1, len(fitting) // most) if most else 1
+    return fitting[::step][:most]
 
 
 def _check_places(model: str | None, output: Path | None, report: Path | None, plot: Path | None) -> None:
@@ -161,6 +187,8 @@ def run(
     report_file: ReportOption = None,
     plot: PlotOption = None,
     folds: FoldsOption = 2,
+    max_records: MaxRecordsOption = None,
+    max_characters: MaxCharactersOption = None,
     batch_size: BatchSizeOption = 16,
 ) -> None:
     """Make scores mean probabilities: fit curves and thresholds on dev records, store them in the checkpoint.
@@ -183,7 +211,10 @@ def run(
     loaded = [(str(path), *load_data(path, schema)) for path in data]
     pipe = load_pipeline(model)
     options = {"batch_size": batch_size} | ({"progress": True} if sys.stderr.isatty() else {})
-    sets = [extract_raw(name, records, asked, pipe, **options) for name, records, asked in loaded]
+    sets = [
+        extract_raw(name, evenly_spread(records, max_records, max_characters), asked, pipe, **options)
+        for name, records, asked in loaded
+    ]
     report = cross_fit(sets, folds)
     calibration = fit_calibration(sets)
     if not calibration.tasks:

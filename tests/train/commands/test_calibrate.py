@@ -6,7 +6,7 @@ import pytest
 from ldnet.processing.calibration import Calibration
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.train import loading
-from ldnet.train.commands.calibrate import write_calibration
+from ldnet.train.commands.calibrate import evenly_spread, write_calibration
 
 NAMES = ("Ann", "Bob", "Eve", "Kim")
 
@@ -128,3 +128,24 @@ def test_calibrate_of_texts_in_which_nothing_is_found_writes_nothing(
     assert "finds nothing in these texts" in err[0]
     assert contents(checkpoint) == before
     assert not (tmp_path / "report.json").exists()
+
+
+def test_calibrate_on_some_records_of_a_file(run_ldnet, checkpoint, data, tmp_path):
+    report_file = tmp_path / "report.json"
+    code, out, _ = run_ldnet(
+        "calibrate", "--model", checkpoint, "--data", data, "--report", report_file, "--max-records", "9"
+    )
+    assert code == 0
+    assert out.startswith(f"{checkpoint}: 9 texts in 2 parts\n")
+    assert json.loads(report_file.read_text())["texts"] == 9
+
+
+def test_records_are_taken_from_all_over_a_file_and_long_texts_left_out():
+    records = [{"text": "x" * (1 + i % 10)} for i in range(100)]
+    assert evenly_spread(records) == records
+    assert evenly_spread(records, most=200) == records
+    assert evenly_spread(records, most=9) == records[::11][:9]
+    short = [record for record in records if len(record["text"]) <= 4]
+    assert evenly_spread(records, characters=4) == short
+    assert evenly_spread(records, 5, 4) == short[::8]
+    assert evenly_spread([], 5) == []

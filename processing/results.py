@@ -105,6 +105,22 @@ def resolve_overlaps(mentions: list[dict], policy: str) -> list[dict]:
     return keep_flat(one_type) if policy == "flat" else one_type
 
 
+def resolve_triggers(events: list[dict], policy: str) -> list[dict]:
+    """Events that an overlap policy keeps: the best-scored of those on one trigger, unless it is `"nested"`.
+
+    Args:
+        events: With `score`.
+        policy: As in `resolve_overlaps`; triggers across each other stay under every policy.
+
+    Returns:
+        A subset, in the same order, arguments included.
+    """
+    if policy == "nested":
+        return events
+    triggers = [event["trigger"] | {"score": event["score"], "index": i} for i, event in enumerate(events)]
+    return [events[trigger["index"]] for trigger in keep_one_type(triggers)]
+
+
 def typed_argument(
     argument: dict, allowed: tuple[str, ...] | None, entities: dict[tuple, list[dict]]
 ) -> dict | None:
@@ -225,7 +241,7 @@ def build_result(
         loops: Decoded structures.
         tokens: Tokens of the text.
         schema: What was asked for; a structure that was not asked for has no key.
-        overlap: What happens to entities and spans at the same tokens; see `resolve_overlaps`.
+        overlap: What happens to entities, spans and triggers at the same tokens; see `resolve_overlaps`.
         truncated: Whether decoding stopped at its step limit.
 
     Returns:
@@ -245,7 +261,7 @@ def build_result(
     if schema.hyper_relations:
         result["hyper_relations"] = found.hyper_relations(entities)
     if schema.events:
-        result["events"] = found.events()
+        result["events"] = resolve_triggers(found.events(), overlap)
     if schema.classes:
         result["classes"] = found.classes()
     if schema.question is not None:

@@ -25,6 +25,7 @@ EXCEPTIONS = {
     ("parameters", "processing/processing_ldnet.py::LDNetProcessor.__init__"): "its fields, saved by name",
     ("parameters", "train/commands/extract.py::run"): "a flag of the command line each",
     ("parameters", "train/commands/evaluate.py::run"): "a flag of the command line each",
+    ("parameters", "train/commands/calibrate.py::run"): "a flag of the command line each",
 }
 
 

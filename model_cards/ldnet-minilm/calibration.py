@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from .results import chars_of, resolve_overlaps, typed_argument
+from .results import chars_of, resolve_overlaps, resolve_triggers, typed_argument
 from .schema import Schema
 from .schema_types import did_you_mean, show, show_names
 
@@ -178,7 +178,7 @@ class Calibration:
             if key in found:
                 found[key] = list(judge.relations(key, found[key], found.get("entities", [])))
         if "events" in found:
-            found["events"] = list(judge.events(found["events"]))
+            found["events"] = resolve_triggers(list(judge.events(found["events"])), overlap)
         if "classes" in found:
             found["classes"] = {task: judge.classes(task, items) for task, items in found["classes"].items()}
         return found | {CALIBRATED: True}

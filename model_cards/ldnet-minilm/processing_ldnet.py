@@ -31,7 +31,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         fragment_links: `"as"` or `"a2a"`, as in the model's configuration.
         threshold: Default probability above which structures are kept.
         confirm_threshold, confirm_from: Which closed loops are judged as a whole; see `LoopLimits`.
-        overlap: What results keep of entities at the same tokens; see `resolve_overlaps`.
+        overlap: What results keep of entities and triggers at the same tokens; see `resolve_overlaps`.
         window_length: Tokens of a window: longer texts are read in several; what texts of the training had;
             `None` = what the encoder has room for.
         window_unit: `"paragraph"` or `"sentence"`: windows of longer texts never read beyond it.

@@ -176,6 +176,20 @@ def test_flat_entities_give_way_only_to_what_is_left():
     assert len(applied(raw, ["place", "person"], {"entities": HALF})["entities"]) == 2
 
 
+def test_a_trigger_has_the_best_event_type_that_is_left():
+    trigger = {"start": 0, "end": 3, "text": "xxx"}
+    raw = {
+        "events": [
+            {"type": name, "trigger": trigger | {"score": score}, "arguments": [], "score": score}
+            for name, score in (("attack", 0.9), ("meet", 0.8), ("talk", 0.7))
+        ]
+    }
+    schema = {"events": [{"type": "attack", "threshold": 0.95}, "meet", "talk"]}
+    found = applied(raw, schema, {"events": HALF}, overlap="one_type")
+    assert [event["type"] for event in found["events"]] == ["meet"]
+    assert len(applied(raw, schema, {"events": HALF})["events"]) == 2
+
+
 def test_single_label_class_is_never_left_out_and_a_multi_label_class_is():
     schema = {"classes": {"topic": ["a", "b"], "mood": {"labels": ["x", "y"], "multi_label": True}}}
     raw = {

@@ -141,6 +141,21 @@ def test_entity_and_event_type_of_one_name_give_both():
     assert (len(flat["entities"]), len(flat["events"])) == (1, 2)  # an event is no entity that overlaps
 
 
+def test_a_trigger_has_one_event_type_unless_all_are_kept():
+    rows = [
+        ("events", "meet", (MET,), 0.6),
+        ("events", "talk", (MET,), 0.8),
+        ("roles", "talk: who", (MET, BOB), 0.7),
+        ("roles", "meet: who", (MET, ANN_LEE), 0.7),
+        ("events", "meet", (((4, 5),),), 0.5),
+    ]
+    schema = Schema(events=EVENTS.events)
+    all_of_them = result(schema, *rows)["events"]
+    assert [event["type"] for event in all_of_them] == ["meet", "talk", "meet"]
+    for overlap in ("one_type", "flat"):
+        assert result(schema, *rows, overlap=overlap)["events"] == all_of_them[1:]
+
+
 def test_events_at_tokens_that_share_a_character_are_one_with_all_arguments():
     tokens = TextTokens([1, 2, 3], [0, 0, 2], [1, 1, 3])
     schema = Schema.from_any({"events": [{"type": "e", "roles": ["who"]}]})

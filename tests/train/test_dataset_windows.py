@@ -8,7 +8,7 @@ from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.record_loops import record_loops
 from ldnet.processing.schema import Schema
 from ldnet.processing.windows import shift_loop
-from ldnet.train.dataset import ExtractionDataset, Source, usual_window
+from ldnet.train.dataset import ExtractionDataset, Source, usual_overlap, usual_window
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,28 @@ def test_texts_of_several_sentences_are_read_by_paragraphs(processor):
 
 def test_no_texts_say_nothing():
     assert usual_window([]) == (None, "paragraph")
+
+
+@pytest.mark.parametrize(
+    ("twice", "overlap"), [(0, "one_type"), (1, "one_type"), (2, "nested"), (99, "nested")]
+)
+def test_usual_overlap_is_one_type_where_hardly_any_place_has_two(processor, twice, overlap):
+    schema = Schema.from_any({"entities": ["person", "place"], "events": ["person"]})
+
+    def record(names):
+        entities = [{"type": name, **word(1)} for name in names]
+        nested = {"type": "place", **word(1, 2)}
+        event = {"type": "person", "trigger": word(1), "arguments": []}  # no entity: its own place
+        return {"text": words(4), "entities": [*entities, nested], "events": [event]}
+
+    records = [record(["person", "place"])] * twice + [record(["person"])] * (40 - min(twice, 40))
+    examples = ExtractionDataset(processor, [(Source("set", schema), records)]).examples
+    assert usual_overlap(examples) == overlap  # of 120 places
+
+
+def test_places_without_types_say_nothing(processor):
+    assert usual_overlap([]) == "nested"
+    assert (
+        usual_overlap(dataset(processor, [{"text": words(3), "classes": {"topic": ["a"]}}]).examples)
+        == "nested"
+    )

@@ -51,8 +51,8 @@ OverlapOption = Annotated[
     Overlap | None,
     typer.Option(
         "--overlap",
-        help="nested keeps all entities, one_type one type of each place, flat the best that do not overlap. "
-        "Default: the model's own.",
+        help="nested keeps all, one_type one type of each mention and trigger, flat of the entities also the "
+        "best that do not overlap. Default: the model's own.",
     ),
 ]
 SchemaCacheOption = Annotated[

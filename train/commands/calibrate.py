@@ -179,6 +179,16 @@ def _tables(report: dict[str, Any]) -> list["Table"]:
     return [errors, scores]
 
 
+def _show(report: dict[str, Any]) -> None:
+    from ldnet.train.reporting import make_console
+
+    console = make_console()
+    texts = f"{report['texts']:,} texts in {report['folds']} parts"
+    console.print(f"{report['model']}: {texts}", soft_wrap=True)
+    for table in _tables(report):
+        console.print(table)
+
+
 def run(
     data: DataOption,
     model: ModelOption = None,
@@ -205,16 +215,14 @@ def run(
     from ldnet.train.calibration import fit_calibration
     from ldnet.train.calibration_pairs import extract_raw
     from ldnet.train.calibration_report import cross_fit
-    from ldnet.train.reporting import make_console, write_json
+    from ldnet.train.reporting import write_json
 
     _check_places(model, output, report_file, plot)
     loaded = [(str(path), *load_data(path, schema)) for path in data]
     pipe = load_pipeline(model)
     options = {"batch_size": batch_size} | ({"progress": True} if sys.stderr.isatty() else {})
-    sets = [
-        extract_raw(name, evenly_spread(records, max_records, max_characters), asked, pipe, **options)
-        for name, records, asked in loaded
-    ]
+    spread = [(name, evenly_spread(records, max_records, max_characters), of) for name, records, of in loaded]
+    sets = [extract_raw(*one, pipe, **options) for one in spread]
     report = cross_fit(sets, folds)
     calibration = fit_calibration(sets)
     if not calibration.tasks:
@@ -226,10 +234,7 @@ def run(
         "texts": sum(len(of_set.records) for of_set in sets),
         "folds": folds,
     }
-    console = make_console()
-    console.print(f"{report['model']}: {report['texts']:,} texts in {folds} parts", soft_wrap=True)
-    for table in _tables(report):
-        console.print(table)
+    _show(report)
     if plot is not None:
         _write_plot(plot, report["tasks"])
     if report_file is not None:

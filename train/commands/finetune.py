@@ -18,7 +18,7 @@ from ldnet.train.adapters import add_lora, freeze_encoder, merge_lora
 from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
-from ldnet.train.dataset import ExtractionDataset, Source, usual_window
+from ldnet.train.dataset import ExtractionDataset, Source, usual_overlap, usual_window
 from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
 from ldnet.train.loading import forget_operating_point, from_encoder, load_checkpoint, set_dropout
 from ldnet.train.parsing import ArgumentsError, parse_arguments
@@ -158,6 +158,7 @@ def build_trainer(
     train_dataset = ExtractionDataset(processor, train)
     # Longer texts will be read in windows of the kind that the model knows.
     processor.window_length, processor.window_unit = usual_window(train_dataset.examples)
+    processor.overlap = usual_overlap(train_dataset.examples)
     return LDNetTrainer(
         model=model,
         args=args,

@@ -372,10 +372,11 @@ def test_renamed_types_hold_in_training_and_scoring_and_unknown_folders_are_name
         load_parts(DataArguments(**data, rename_types=["wrok/person=x"]))
 
 
-def test_rare_labels_reach_the_sampler(files, checkpoint, tmp_path):
+def test_rare_labels_reach_the_sampler_and_overlap_the_processor(files, checkpoint, tmp_path):
     data = DataArguments(train=[files["train"]], rare_labels=1.0)
     arguments = LDNetTrainingArguments(output_dir=str(tmp_path / "out"), use_cpu=True, report_to="none")
     trainer = build_trainer(data, ModelArguments(model=checkpoint), arguments)
+    assert trainer.data_collator.processor.overlap == "one_type"  # as in its texts, which name no place twice
     weights = trainer._get_train_sampler().weights
     assert weights.min() == 1.0
     assert weights.max() == 2.0  # "near" is in every second record

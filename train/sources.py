@@ -115,7 +115,9 @@ def rename_types(source: Source, records: list[dict], names: Mapping[str, str]) 
         return source, records
     known = {item.name for item in source.schema.entities}
     if unknown := sorted(names.keys() - known):
-        raise ValueError(f"rename_types: {source.name} has no entity types {unknown}; it has {sorted(known)}")
+        raise ValueError(
+            f"rename_types: {source.name} has no entity types {unknown}; name some of {sorted(known)}"
+        )
     schema = source.schema
     schema = replace(
         schema,
@@ -146,8 +148,10 @@ def _renamed(record: dict, names: Mapping[str, str]) -> dict:
             changed[key] = [
                 item | {end: mention(item[end]) for end in ("head", "tail")} for item in record[key]
             ]
-    if "labels" in record:
-        changed["labels"] = [names.get(name, name) for name in record["labels"]]
+    looked_for = record.get("labels") or {}
+    if "entities" in looked_for:
+        mine = [names.get(name, name) for name in looked_for["entities"]]
+        changed["labels"] = looked_for | {"entities": mine}
     return changed
 
 

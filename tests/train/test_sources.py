@@ -164,7 +164,7 @@ def test_renamed_types_are_renamed_in_schema_and_records(work):
         "text": "She lives in Paris",
         "entities": [person, place],
         "relations": [{"type": "lives in", "head": person, "tail": {"start": 13, "end": 18}}],
-        "labels": ["person", "lives in"],
+        "labels": {"entities": ["person"], "relations": ["lives in"]},
     }
     before = copy.deepcopy(record)
     source, (renamed,) = rename_types(Source("set", schema), [record], {"person": "any person"})
@@ -175,10 +175,11 @@ def test_renamed_types_are_renamed_in_schema_and_records(work):
     assert renamed["entities"] == [person | {"type": "any person"}, place]
     assert renamed["relations"][0]["head"]["type"] == "any person"
     assert renamed["relations"][0]["type"] == "lives in"
-    assert renamed["labels"] == ["any person", "lives in"]
+    assert renamed["labels"] == {"entities": ["any person"], "relations": ["lives in"]}
+    assert "labels" not in rename_types(Source("set", schema), [{"text": "x"}], {"person": "y"})[1][0]
     assert rename_types(Source("set", schema), [record], {}) == (Source("set", schema), [record])
 
 
 def test_renaming_a_type_that_is_not_there_is_an_error():
-    with pytest.raises(ValueError, match=r"set has no entity types \['pesron'\]; it has"):
+    with pytest.raises(ValueError, match=r"set has no entity types \['pesron'\]; name some of"):
         rename_types(Source("set", Schema(["person"])), [], {"pesron": "people"})

@@ -49,7 +49,7 @@ FoldsOption = Annotated[
 
 MaxRecordsOption = Annotated[
     int | None,
-    typer.Option("--max-records", min=1, help="Most records of a file, from all over it."),
+    typer.Option("--max-records", min=1, help="Most records of a file: every n-th of it."),
 ]
 MaxCharactersOption = Annotated[
     int | None, typer.Option("--max-characters", min=1, help="Leave out records with longer texts.")
@@ -64,10 +64,10 @@ def _checkpoint_folder(model: str | None) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def evenly_spread(
+def every_nth(
     records: list[dict[str, Any]], most: int | None = None, characters: int | None = None
 ) -> list[dict[str, Any]]:
-    """Some of the records, taken from all over a file.
+    """Some of the records of a file: every n-th, n as large as leaves `most` of them.
 
     Args:
         records: All of a file.
@@ -75,7 +75,7 @@ def evenly_spread(
         characters: Longest text; `None` = any.
 
     Returns:
-        Every n-th of those that are short enough, in their order.
+        Of those that are short enough, in their order; the first `most` if there are fewer than twice as many.
     """
     fitting = [record for record in records if characters is None or len(record["text"]) <= characters]
     step = max(1, len(fitting) // most) if most else 1
@@ -221,7 +221,7 @@ def run(
     loaded = [(str(path), *load_data(path, schema)) for path in data]
     pipe = load_pipeline(model)
     options = {"batch_size": batch_size} | ({"progress": True} if sys.stderr.isatty() else {})
-    spread = [(name, evenly_spread(records, max_records, max_characters), of) for name, records, of in loaded]
+    spread = [(name, every_nth(records, max_records, max_characters), of) for name, records, of in loaded]
     sets = [extract_raw(*one, pipe, **options) for one in spread]
     report = cross_fit(sets, folds)
     calibration = fit_calibration(sets)

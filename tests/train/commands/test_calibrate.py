@@ -6,7 +6,7 @@ import pytest
 from ldnet.processing.calibration import Calibration
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.train import loading
-from ldnet.train.commands.calibrate import evenly_spread, write_calibration
+from ldnet.train.commands.calibrate import every_nth, write_calibration
 
 NAMES = ("Ann", "Bob", "Eve", "Kim")
 
@@ -140,12 +140,12 @@ def test_calibrate_on_some_records_of_a_file(run_ldnet, checkpoint, data, tmp_pa
     assert json.loads(report_file.read_text())["texts"] == 9
 
 
-def test_records_are_taken_from_all_over_a_file_and_long_texts_left_out():
+def test_every_nth_record_is_taken_and_long_texts_are_left_out():
     records = [{"text": "x" * (1 + i % 10)} for i in range(100)]
-    assert evenly_spread(records) == records
-    assert evenly_spread(records, most=200) == records
-    assert evenly_spread(records, most=9) == records[::11][:9]
+    assert every_nth(records) == records
+    assert every_nth(records, most=200) == records
+    assert every_nth(records, most=9) == records[::11][:9]
     short = [record for record in records if len(record["text"]) <= 4]
-    assert evenly_spread(records, characters=4) == short
-    assert evenly_spread(records, 5, 4) == short[::8]
-    assert evenly_spread([], 5) == []
+    assert every_nth(records, characters=4) == short
+    assert every_nth(records, 5, 4) == short[::8]
+    assert every_nth([], 5) == []

@@ -75,7 +75,7 @@ def every_nth(
         characters: Longest text; `None` = any.
 
     Returns:
-        Of those that are short enough, in their order; the first `most` if there are fewer than twice as many.
+        In their order, of those that are short enough; the first `most` of fewer than twice as many.
     """
     fitting = [record for record in records if characters is None or len(record["text"]) <= characters]
     step = max(1, len(fitting) // most) if most else 1

@@ -33,6 +33,8 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             which says little until the encoder has learned to tell one marker from the next.
         case_embedding: Tell the encoder how every text token is written (lower, Title, UPPER, MiXed) by a
             learned vector: for encoders whose tokenizer ignores case.
+        space_embedding: Tell it by another vector which text tokens follow without a space: for tokenizers
+            that give "Boise." and "Boise ." the same tokens.
         full_weight_tokens: Label tokens up to which each gets its full share of a text's attention; hundreds
             of labels draw together no more attention than so many tokens. `None` = no limit. Prefix attention
             only.
@@ -68,6 +70,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
     schema_attention: Literal["prefix", "full"] | None = None
     label_state: Literal["mean", "marker"] = "mean"
     case_embedding: bool = False
+    space_embedding: bool = False
     full_weight_tokens: int | None = 200
     head_size: int = 128
     head_activation: Literal["none", "gelu"] = "none"
@@ -91,6 +94,11 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
         if self.schema_attention is None:
             self.schema_attention = "prefix" if self.encoder_config.model_type in PREFIX_ENCODERS else "full"
 
+    @property
+    def reads_case_ids(self) -> bool:
+        """Whether the model is told how tokens are written."""
+        return self.case_embedding or self.space_embedding
+
     @staticmethod
     def paper_fields() -> dict[str, object]:
         """Fields of the paper-faithful setting: one sequence, marker states, eq. 15-18 as printed."""
@@ -98,6 +106,7 @@ class LDNetConfig(RemoteCodeMixin, PreTrainedConfig):
             "schema_attention": "full",
             "label_state": "marker",
             "case_embedding": False,
+            "space_embedding": False,
             "head_activation": "gelu",
             "label_drop": "logit",
             "relevance_target": "span",

@@ -43,6 +43,8 @@ class LDNetModel(LDNetPreTrainedModel):
         self.kind_embedding = nn.Embedding(NUM_LABEL_KINDS, encoder_config.hidden_size)
         if config.case_embedding:
             self.case_embedding = nn.Embedding(NUM_CASES, encoder_config.hidden_size, padding_idx=0)
+        if config.space_embedding:
+            self.space_embedding = nn.Embedding(2, encoder_config.hidden_size, padding_idx=0)
         self.link_head = LinkHead(config)
         self.relevance_head = RelevanceHead(config)
         if config.confirm_loops:
@@ -121,14 +123,16 @@ class LDNetModel(LDNetPreTrainedModel):
 
     def _token_inputs(self, input_ids: Tensor, case_ids: Tensor | None) -> dict[str, Tensor]:
         """The encoder's token input: ids, or embeddings that say how each token is written."""
-        if not self.config.case_embedding:
+        if not self.config.reads_case_ids:
             return {"input_ids": input_ids}
         if case_ids is None:
-            raise ValueError(
-                "LDNetModel: case_ids are missing, but the configuration has case_embedding; use the "
-                "processor that belongs to the checkpoint (case_ids=True in its configuration)"
-            )
-        return {"inputs_embeds": self.get_input_embeddings()(input_ids) + self.case_embedding(case_ids)}
+            raise ValueError("LDNetModel: case_ids are missing; the processor makes them with case_ids=True")
+        embeddings = self.get_input_embeddings()(input_ids)
+        if self.config.case_embedding:
+            embeddings = embeddings + self.case_embedding(case_ids % NUM_CASES)
+        if self.config.space_embedding:
+            embeddings = embeddings + self.space_embedding(case_ids // NUM_CASES)
+        return {"inputs_embeds": embeddings}
 
     def _encode_full(
         self, input_ids: Tensor, attention_mask: Tensor, case_ids: Tensor | None, schema: dict[str, Tensor]
@@ -219,7 +223,7 @@ class LDNetModel(LDNetPreTrainedModel):
             attention_mask (`torch.LongTensor` of shape `(B, L)`): 1 on real tokens.
             token_mask (`torch.BoolTensor` of shape `(B, L)`): True on tokens that can bound a span.
             case_ids (`torch.LongTensor` of shape `(B, L)`): How each token is written (0 none, 1 lower,
-                2 Title, 3 UPPER, 4 MiXed); needed with `case_embedding`.
+                2 Title, 3 UPPER, 4 MiXed; 5 more without a space before it), if `config.reads_case_ids`.
             schema_input_ids: Label blocks `(blocks, N)` or one prompt `(1, P)`; see `encode_schema`.
             schema_attention_mask: 1 on real tokens of the schema.
             schema_blocks: Label of each schema token, -1 for none.
@@ -244,8 +248,7 @@ class LDNetModel(LDNetPreTrainedModel):
             candidate_gold (`torch.BoolTensor` of shape `(n,)`): Whether each candidate is a structure.
             threshold: Probability above which links are returned; the configuration's by default.
             return_logits: Also return the dense matrices.
-            num_items_in_batch: Texts in all micro-batches of an optimiser step: the loss is the sum divided
-                by it, so that gradient accumulation is exact.
+            num_items_in_batch: Texts in all micro-batches of a step, by which the loss, a sum, is divided.
             **kwargs: Ignored; the Trainer may pass more.
 
         Returns:

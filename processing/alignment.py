@@ -1,6 +1,7 @@
 """Tokens of a text with character offsets and case, and the way from character spans to tokens and back."""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -27,6 +28,23 @@ def token_case(surface: str) -> TokenCase:
     return TokenCase.UPPER if surface == surface.upper() else TokenCase.MIXED
 
 
+def case_ids_of(text: str, start_chars: Sequence[int], end_chars: Sequence[int]) -> tuple[int, ...]:
+    """How the tokens of a text are written.
+
+    Args:
+        text: The text.
+        start_chars: First character of each token.
+        end_chars: Character behind each token.
+
+    Returns:
+        `TokenCase` of each token, plus their number where the token follows another without a space.
+    """
+    return tuple(
+        token_case(text[start:end]) + len(TokenCase) * (start > 0 and not text[start - 1].isspace())
+        for start, end in zip(start_chars, end_chars, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class TextTokens:
     """Subword tokens of one text, without special tokens.
@@ -35,7 +53,7 @@ class TextTokens:
         input_ids: Token ids.
         start_chars: First character of each token (white space that a tokenizer counts in is left out).
         end_chars: Character behind each token; equal to the start for a token that covers nothing.
-        case_ids: `TokenCase` of each token; empty where the encoder is not told.
+        case_ids: How each token is written (`case_ids_of`); empty where the encoder is not told.
     """
 
     input_ids: list[int]

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from ldnet.hub_ldnet import RemoteCodeMixin
-from ldnet.processing.alignment import TextTokens, TokenCase, token_case, trim_offsets
+from ldnet.processing.alignment import TextTokens, TokenCase, case_ids_of, trim_offsets
 from ldnet.processing.calibration import Calibration
 from ldnet.processing.extraction import assemble_result, decode_batch
 from ldnet.processing.links import LoopLimits
@@ -35,7 +35,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
         window_length: Tokens of a window: longer texts are read in several; what texts of the training had;
             `None` = what the encoder has room for.
         window_unit: `"paragraph"` or `"sentence"`: windows of longer texts never read beyond it.
-        case_ids: Tell the model how each token is written, as `case_embedding` in its configuration.
+        case_ids: Tell the model how each token is written, as `reads_case_ids` of its configuration says.
         calibration: What `ldnet calibrate` fitted: the plain form of a `Calibration`; `None` = raw scores.
         chat_template: Unused; part of the transformers signature.
     """
@@ -107,7 +107,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
             max_fragments=config.max_fragments,
             fragment_links=config.fragment_links,
             threshold=config.threshold,
-            case_ids=config.case_embedding,
+            case_ids=config.reads_case_ids,
         )
 
     def save_pretrained(self, save_directory: str, *args: Any, **kwargs: Any) -> Any:
@@ -165,8 +165,7 @@ class LDNetProcessor(RemoteCodeMixin, ProcessorMixin):
 
     def _text_tokens(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:
         starts, ends = trim_offsets(text, offsets)
-        cases = map(token_case, (text[s:e] for s, e in zip(starts, ends, strict=True)))
-        return TextTokens(ids, starts, ends, tuple(cases) if self.case_ids else ())
+        return TextTokens(ids, starts, ends, case_ids_of(text, starts, ends) if self.case_ids else ())
 
     def build_prompt(self, labels: Sequence[Label], instruction: str = "") -> Prompt:
         """Labels as tokens in the layout of `schema_attention`."""

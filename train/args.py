@@ -195,6 +195,10 @@ class ModelArguments:
         default=None,
         metadata={"help": "Tell the encoder how tokens are written; default: if its tokenizer ignores case."},
     )
+    space_embedding: bool | None = field(
+        default=None,
+        metadata={"help": "Tell it which follow without a space; default: if its tokenizer ignores that."},
+    )
     head_size: int | None = field(default=None, metadata={"help": "Width of the link heads."})
     head_activation: Literal["none", "gelu"] | None = field(
         default=None, metadata={"help": "See LDNetConfig."}

@@ -75,9 +75,8 @@ class LDNetCollator:
         )
         if self.lower_case_share and "case_ids" in batch:
             drawn = torch.from_numpy(rng.random((len(examples), 1)) < self.lower_case_share)
-            batch["case_ids"] = torch.where(
-                drawn, batch["case_ids"].clamp(max=TokenCase.LOWER), batch["case_ids"]
-            )
+            case = batch["case_ids"] % len(TokenCase)
+            batch["case_ids"] -= torch.where(drawn, (case - TokenCase.LOWER).clamp(min=0), 0)
         gold = local_loops(examples, chosen)
         links = [encode_loops(loops, self.processor.fragment_links) for loops in gold]
         targets = self.link_targets(examples, chosen, links)

@@ -50,6 +50,12 @@ def ignores_case(tokenizer: Any) -> bool:
     return capitals == small
 
 
+def ignores_space(tokenizer: Any) -> bool:
+    """Whether a tokenizer gives a word and a full stop behind it the same tokens with and without a space."""
+    apart, together = (tokenizer(text, add_special_tokens=False).input_ids for text in ("a .", "a."))
+    return apart == together
+
+
 def set_dropout(encoder: nn.Module, rate: float) -> None:
     """Change the dropout of an encoder for a training; its configuration, which is saved, stays.
 
@@ -74,13 +80,16 @@ def from_encoder(name: str, **config: Any) -> tuple[LDNetModel, LDNetProcessor]:
 
     Args:
         name: Hub id or folder of an encoder, or `"minilm"`.
-        **config: Fields of `LDNetConfig`; `case_embedding` is on by default where the tokenizer ignores case.
+        **config: Fields of `LDNetConfig`; `case_embedding` and `space_embedding` are on by default where the
+            tokenizer ignores case or space.
 
     Returns:
         Model and processor.
     """
     path = resolve_encoder(name)
-    config.setdefault("case_embedding", ignores_case(AutoTokenizer.from_pretrained(path)))
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    config.setdefault("case_embedding", ignores_case(tokenizer))
+    config.setdefault("space_embedding", ignores_space(tokenizer))
     model = LDNetModel.from_encoder(path, **config)
     processor = LDNetProcessor.for_config(path, model.config)
     ids = processor.special_ids

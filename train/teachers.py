@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ldnet.heads import LinkScores
 from ldnet.modeling_ldnet import LDNetModel
-from ldnet.processing.alignment import TextTokens, token_case
+from ldnet.processing.alignment import TextTokens, case_ids_of
 from ldnet.processing.links import LoopLimits
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Label
@@ -210,8 +210,7 @@ def with_case(text: str, tokens: TextTokens) -> TextTokens:
     """The tokens with their case, which a student on another kind of encoder may not be told."""
     if tokens.case_ids:
         return tokens
-    surfaces = (text[s:e] for s, e in zip(tokens.start_chars, tokens.end_chars, strict=True))
-    return replace(tokens, case_ids=tuple(map(token_case, surfaces)))
+    return replace(tokens, case_ids=case_ids_of(text, tokens.start_chars, tokens.end_chars))
 
 
 def question_of(example: Example) -> TextTokens | None:

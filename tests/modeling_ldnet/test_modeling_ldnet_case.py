@@ -57,6 +57,30 @@ def test_labels_and_special_tokens_keep_their_embedding(model, make_processor):
     assert model.case_embedding.weight.grad[1].any()
 
 
+@pytest.mark.parametrize("case_embedding", [False, True])
+def test_space_before_a_token_changes_scores(make_model, make_processor, case_embedding):
+    model = make_model(space_embedding=True, case_embedding=case_embedding)
+    processor = make_processor(model.config)
+    together, apart = processor(["the person.", "the person ."], SCHEMA)["input_ids"]
+    assert torch.equal(together, apart)
+    together, apart = (logits(model, processor, text) for text in ("the person.", "the person ."))
+    assert largest_difference(together, apart) == 0  # untrained vectors say nothing
+    torch.nn.init.normal_(model.space_embedding.weight[1:])
+    together, apart = (logits(model, processor, text) for text in ("the person.", "the person ."))
+    assert largest_difference(together, apart) > 1e-3
+
+
+def test_case_and_space_do_not_mix(make_model, make_processor):
+    both = make_model(space_embedding=True, case_embedding=True)
+    torch.nn.init.normal_(both.case_embedding.weight[1:])
+    torch.nn.init.normal_(both.space_embedding.weight[1:])
+    case = both.case_embedding.weight[torch.arange(10) % 5]
+    space = both.space_embedding.weight[torch.arange(10) // 5]
+    ids = torch.full((1, 10), 7)
+    embedded = both._token_inputs(ids, torch.arange(10)[None])["inputs_embeds"]
+    assert torch.allclose(embedded[0], both.get_input_embeddings()(ids)[0] + case + space)
+
+
 def test_missing_case_ids_are_an_error(model, make_processor):
     batch = make_processor(model.config)("The person", SCHEMA)
     del batch["case_ids"]
@@ -70,5 +94,6 @@ def test_case_embedding_survives_saving(model, tmp_path):
     assert torch.equal(loaded.case_embedding.weight, model.case_embedding.weight)
 
 
-def test_paper_has_no_case_embedding():
-    assert not LDNetConfig.paper().case_embedding
+def test_paper_is_told_neither_case_nor_space():
+    assert not LDNetConfig.paper().reads_case_ids
+    assert LDNetConfig(space_embedding=True).reads_case_ids

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldnet.processing.alignment import TextTokens, TokenCase, token_case, trim_offsets
+from ldnet.processing.alignment import TextTokens, TokenCase, case_ids_of, token_case, trim_offsets
 
 KINDS = ("words", "uncased", "bytes")
 WORDS = [
@@ -112,3 +112,21 @@ def test_token_case_tells_how_a_token_is_written(surface, case):
 @given(st.text(max_size=6))
 def test_small_letters_have_no_capital_case(surface):
     assert token_case(surface.lower()) in (TokenCase.NONE, TokenCase.LOWER)
+
+
+def test_case_ids_tell_which_tokens_follow_without_a_space(processors):
+    text = "(Boise) at\tNASA ."
+    (tokens,) = processors["uncased"].tokenize_texts([text])
+    ids = case_ids_of(text, tokens.start_chars, tokens.end_chars)
+    words = dict(zip(tokens.start_chars, ids, strict=True))
+    assert [words[text.index(word)] for word in ("(", "B", ")", "a", "N")] == [0, 7, 5, 1, 2]
+    assert ids[-1] == 0
+
+
+@given(st.text(alphabet="aB1. \n", max_size=12), st.data())
+def test_case_and_space_of_a_token_can_be_read_off_its_id(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    (form,) = case_ids_of(text, [start], [len(text)])
+    follows, case = divmod(form, len(TokenCase))
+    assert case == token_case(text[start:])
+    assert follows == (bool(text[:start]) and text[:start].rstrip() == text[:start])

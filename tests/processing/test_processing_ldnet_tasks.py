@@ -180,8 +180,8 @@ def test_label_rows_fill_half_of_the_encoder_and_are_the_same_every_time(make_fu
 def test_case_ids_follow_the_tokens_where_the_model_is_told(tiny_tokenizer_path):
     told = LDNetProcessor.from_tokenizer(tiny_tokenizer_path, case_ids=True)
     batch = told(["for The IN 12", "the"], {"entities": ["person"]})
-    # [CLS], for, T ##h ##e, I ##N, 1 ##2, [SEP]
-    assert batch["case_ids"].tolist()[0] == [0, 1, 2, 1, 1, 2, 2, 0, 0, 0]
+    # [CLS], for, T ##h ##e, I ##N, 1 ##2, [SEP]; 5 more for what follows without a space
+    assert batch["case_ids"].tolist()[0] == [0, 1, 2, 6, 6, 2, 7, 0, 5, 0]
     assert batch["case_ids"].tolist()[1] == [0, 1] + [0] * 8
     silent = LDNetProcessor.from_tokenizer(tiny_tokenizer_path)
     assert "case_ids" not in silent("The", {"entities": ["person"]})
@@ -196,4 +196,4 @@ def test_case_ids_of_a_question_stand_behind_those_of_the_text(tiny_tokenizer_pa
     told = LDNetProcessor.from_tokenizer(tiny_tokenizer_path, case_ids=True)
     batch = told(["for", "A the"], {"question": "The IN"})
     # [CLS], for, [SEP], T ##h ##e, I ##N, [SEP]
-    assert batch["case_ids"].tolist() == [[0, 1, 0, 2, 1, 1, 2, 2, 0, 0], [0, 2, 1, 0, 2, 1, 1, 2, 2, 0]]
+    assert batch["case_ids"].tolist() == [[0, 1, 0, 2, 6, 6, 2, 7, 0, 0], [0, 2, 1, 0, 2, 6, 6, 2, 7, 0]]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import normalizers
+from tokenizers import normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from ldnet.configuration_ldnet import LDNetConfig
@@ -16,6 +16,7 @@ from ldnet.train.loading import (
     forget_operating_point,
     from_encoder,
     ignores_case,
+    ignores_space,
     load_checkpoint,
     load_pipeline,
     resolve_encoder,
@@ -141,7 +142,7 @@ def test_minilm_without_its_package_says_how_to_install_it(monkeypatch):
 
 
 def test_case_is_told_where_the_tokenizer_ignores_it(encoder_folder, tmp_path):
-    model, processor = from_encoder(encoder_folder)
+    model, processor = from_encoder(encoder_folder, space_embedding=False)
     assert not model.config.case_embedding
     assert not processor.case_ids
     shutil.copytree(encoder_folder, tmp_path / "uncased")
@@ -154,6 +155,15 @@ def test_case_is_told_where_the_tokenizer_ignores_it(encoder_folder, tmp_path):
     assert model.config.case_embedding
     assert processor.case_ids
     assert not from_encoder(str(tmp_path / "uncased"), case_embedding=False)[0].config.case_embedding
+
+
+def test_spaces_are_told_where_the_tokenizer_ignores_them(encoder_folder):
+    assert from_encoder(encoder_folder)[0].config.space_embedding
+    assert not from_encoder(encoder_folder, space_embedding=False)[0].config.space_embedding
+    tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
+    assert ignores_space(tokenizer)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    assert not ignores_space(tokenizer)
 
 
 def test_operating_point_of_a_checkpoint_is_forgotten(tiny_model, tiny_processor):

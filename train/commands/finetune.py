@@ -48,8 +48,8 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
         Both, ready to train.
 
     Raises:
-        ArgumentsError: If neither or both are named, or a checkpoint's settings shall change that training
-            does not choose anew (the threshold it does).
+        ArgumentsError: If neither or both are named, or a checkpoint shall have settings that it has not (the
+            threshold may be chosen anew).
     """
     if (args.encoder is None) == (args.model is None):
         raise ArgumentsError(
@@ -62,11 +62,14 @@ def build_model(args: ModelArguments) -> tuple[LDNetModel, LDNetProcessor]:
         except StrictDataclassError as error:  # huggingface_hub wraps what the configuration says
             raise ArgumentsError(str(error.__cause__ or error).splitlines()[0]) from error
     threshold = chosen.pop("threshold", LDNetConfig.threshold)
-    if chosen or args.paper:
-        raise ArgumentsError(
-            f"{', '.join(chosen) or 'paper'}: set by the checkpoint {args.model}; leave it out"
-        )
+    if args.paper:
+        raise ArgumentsError(f"paper: set by the checkpoint {args.model}; leave it out")
     model, processor = load_checkpoint(args.model)
+    own = {name: getattr(model.config, name) for name in chosen}
+    if other := [
+        f"{name} is {own[name]!r}, not {chosen[name]!r}" for name in own if own[name] != chosen[name]
+    ]:
+        raise ArgumentsError(f"{args.model}: {', '.join(other)}; leave out what a checkpoint has settled")
     forget_operating_point(model, processor, threshold)
     return model, processor
 

@@ -210,13 +210,24 @@ def test_data_errors_keep_their_type(flags, tmp_path):
     [
         ({}, "encoder, model: name one of them"),
         ({"encoder": "a", "model": "b"}, "encoder, model: name one of them"),
-        ({"model": "b", "head_size": 8}, "head_size: set by the checkpoint b; leave it out"),
         ({"model": "b", "paper": True}, "paper: set by the checkpoint b; leave it out"),
     ],
 )
 def test_build_model_wants_an_encoder_or_a_checkpoint(arguments, message):
     with pytest.raises(ArgumentsError, match=message):
         build_model(ModelArguments(**arguments))
+
+
+def test_settings_of_a_checkpoint_stay(checkpoint):
+    config = build_model(ModelArguments(model=checkpoint))[0].config
+    same = ModelArguments(model=checkpoint, head_size=config.head_size, max_fragments=config.max_fragments)
+    assert build_model(same)[0].config.to_dict() == config.to_dict()
+    other = ModelArguments(
+        model=checkpoint, head_size=3, max_fragments=config.max_fragments, label_drop="prob"
+    )
+    with pytest.raises(ArgumentsError) as error:
+        build_model(other)
+    assert f"head_size is {config.head_size}, not 3, label_drop is 'joint', not 'prob'" in str(error.value)
 
 
 def test_threshold_can_be_chosen_anew_for_a_checkpoint(checkpoint):

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from ldnet.configuration_ldnet import LDNetConfig
+from ldnet.modeling_ldnet import NUM_CASES
+from ldnet.processing.alignment import TokenCase
 
 SCHEMA = {"entities": ["person"], "relations": ["works for"]}
 
@@ -68,6 +70,10 @@ def test_space_before_a_token_changes_scores(make_model, make_processor, case_em
     torch.nn.init.normal_(model.space_embedding.weight[1:])
     together, apart = (logits(model, processor, text) for text in ("the person.", "the person ."))
     assert largest_difference(together, apart) > 1e-3
+
+
+def test_model_and_processor_count_the_same_cases():
+    assert len(TokenCase) == NUM_CASES
 
 
 def test_case_and_space_do_not_mix(make_model, make_processor):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ldnet.train.experiments import (
+    CALIBRATED,
     Outcome,
     Row,
     aggregate,
@@ -51,7 +52,7 @@ class Table:
 
 def headline(metrics: Mapping[str, str], name: str) -> str:
     """The metric that stands for a set; the mean F1 of its tasks unless another is named."""
-    return metrics.get(name, "f1")
+    return metrics.get(name.removesuffix(CALIBRATED), "f1")
 
 
 def scores_section(table: Table, baseline: str) -> str:

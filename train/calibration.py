@@ -9,7 +9,7 @@ from ldnet.processing.calibration import ALWAYS_KEPT, Calibration, TaskCalibrati
 from ldnet.train.calibration_pairs import GROUPS, Extracted, ScoredStructures, structures_of
 
 MIN_STRUCTURES = 20  # of a task that is fitted: with fewer, the raw scores tell more than a fit
-MIN_GAIN = 0.01  # of F1 on texts that were not fitted on, for which links are cut lower
+MIN_GAIN = 0.01  # of F1, on texts that were not fitted on, for which links are cut elsewhere
 INNER_FOLDS = 5  # to estimate it
 SEED = 0  # of the folds
 RIDGE = 1.0  # pull of the curve to scale 1 and bias 0, as strong as a few structures
@@ -23,9 +23,9 @@ SMALLEST_STEP = 1e-9
 def fit_calibration(sets: Sequence[Extracted]) -> Calibration:
     """Fit curves and thresholds of every task that is asked for.
 
-    A key of results is decided as it was, link by link at the default, unless lower links with fitted
-    thresholds raise the F1 of its tasks by more than `MIN_GAIN`, each part of the texts being judged by
-    thresholds of the others.
+    A key of results is decided as it was, link by link at the default, unless the F1 of its tasks rises by
+    more than `MIN_GAIN` with higher links, or with lower ones and fitted thresholds, each part of the texts
+    being judged by thresholds of the others.
 
     Args:
         sets: Texts of one or several data sets, extracted at the same link thresholds; they are fitted
@@ -40,14 +40,16 @@ def fit_calibration(sets: Sequence[Extracted]) -> Calibration:
         for places in of_set.schema.places
         for structure, _, owner in places
     }
-    default, *lower = sorted(sets[0].raw, reverse=True)
+    default = sets[0].default
+    others = [links for links in sorted(sets[0].raw, reverse=True) if links != default]
     calibration = Calibration()
     for tasks in GROUPS.values():
         group = [task for task in tasks if task in asked]
         chosen, best = _fit_group(group, sets, calibration, default, fit_thresholds=False)
         best += MIN_GAIN
-        for links in lower:
-            other, score = _fit_group(group, sets, calibration, links, fit_thresholds=True)
+        for links in others:
+            fit_thresholds = links < default
+            other, score = _fit_group(group, sets, calibration, links, fit_thresholds=fit_thresholds)
             if score > best:
                 chosen, best = other, score
         calibration = chosen

@@ -17,6 +17,7 @@ from ldnet.train.metric_keys import Asked, Key, label_text
 
 ANSWER = "answer"
 LOW_LINKS = 0.1  # lower adds structures that hardly any score lets pass, and time
+HIGH_LINKS = (0.5, 0.7)  # fine-tuned models are surer than they should be; higher, recall is lost
 # Key of a result -> its tasks, in the order of what needs what: relations take types from entities, an
 # argument needs its trigger, a qualifier its fact. Links are cut alike for all tasks of a key.
 GROUPS = {
@@ -198,17 +199,14 @@ class Extracted:
         records: Gold.
         raw: For each link threshold that may be chosen the results of all records, with raw scores and
             without declared head and tail types (`processing.calibration.without_ends`).
+        default: The one of them that the checkpoint cuts at without a calibration.
     """
 
     name: str
     schema: Schema
     records: Sequence[dict[str, Any]]
     raw: Mapping[float, Sequence[dict[str, Any]]]
-
-    @property
-    def default(self) -> float:
-        """The highest link threshold: what the checkpoint cuts at without a calibration."""
-        return max(self.raw)
+    default: float
 
     def part(self, index: Sequence[int]) -> "Extracted":
         """Some of the texts."""
@@ -261,7 +259,7 @@ def _without_threshold(item: Any) -> Any:
 def extract_raw(
     name: str, records: Sequence[dict[str, Any]], schema: Schema, pipe: Any, **options: Any
 ) -> Extracted:
-    """Extract from every text at the checkpoint's own link threshold and at `LOW_LINKS`.
+    """Extract from every text at the checkpoint's own link threshold, at `LOW_LINKS` and at `HIGH_LINKS`.
 
     Args:
         name: The data set, for reports.
@@ -284,11 +282,23 @@ def extract_raw(
             links: list(
                 pipe(_inputs(records, schema), schema=without_ends(schema), threshold=links, **options)
             )
-            for links in sorted({processor.threshold, min(processor.threshold, LOW_LINKS)})
+            for links in link_thresholds(processor.threshold)
         }
     finally:
         processor.calibration = used
-    return Extracted(name, schema, records, raw)
+    return Extracted(name, schema, records, raw, processor.threshold)
+
+
+def link_thresholds(default: float) -> list[float]:
+    """The link thresholds that a calibration chooses from, ascending.
+
+    Args:
+        default: The checkpoint's own.
+
+    Returns:
+        That one, `LOW_LINKS` if it is lower, and those of `HIGH_LINKS` that are higher.
+    """
+    return sorted({default, min(default, LOW_LINKS)} | {links for links in HIGH_LINKS if links > default})
 
 
 def _inputs(records: Sequence[dict[str, Any]], schema: Schema) -> Iterator[str | dict[str, str]]:

@@ -22,6 +22,7 @@ from ldnet.train.reporting import atomic_write, one_line, write_json
 
 CELL, RESULT, LOG, LOCK, MODEL = "cell.json", "result.json", "log.txt", "lock", "model"
 WEIGHTS = ("model.safetensors", "config.json")  # what tells one checkpoint from another
+CALIBRATED = " calibrated"  # behind the name of a set whose scores have fitted thresholds
 FACTORS_OF_DRAWS = ("seed",)  # rows that differ in these only are draws of one quantity
 
 logger = logging.getLogger(__name__)

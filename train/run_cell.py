@@ -11,9 +11,11 @@ import numpy as np
 
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
+from ldnet.train.calibration_pairs import Extracted, extract_raw
+from ldnet.train.calibration_report import cross_fit
 from ldnet.train.dataset import Source
 from ldnet.train.drop_rate import gate_share
-from ldnet.train.experiments import CELL, MODEL, RESULT, Row
+from ldnet.train.experiments import CALIBRATED, CELL, MODEL, RESULT, Row
 from ldnet.train.loading import load_pipeline
 from ldnet.train.metrics import count_tasks, scores_from_rows
 from ldnet.train.relevance_metrics import relevance_scores
@@ -53,7 +55,8 @@ def measure(pipe: UniversalIEPipeline, spec: dict[str, Any]) -> list[Row]:
         pipe: The trained model.
         spec: `dev` (record files) and, all optional, `name` (of the set in reports), `schema`, `instruction`,
             `drop_rates` (shares of columns that keep their gate), `label_drop` (measure relevance as such
-            too), `seed` (of the drop rates' draws).
+            too), `calibrated` (score each half of the records with what `ldnet calibrate` fits on the other
+            too; set NAME `calibrated`), `seed` (of the drop rates' draws).
 
     Returns:
         Rows with `set`, `metric`, `value` and, of drop rates, `drop_rate`.
@@ -66,12 +69,28 @@ def measure(pipe: UniversalIEPipeline, spec: dict[str, Any]) -> list[Row]:
         if "name" in spec and len(spec["dev"]) > 1:
             name = f"{name} {source.name}"
         rows += _rows(name, score_records(pipe, records, source.schema))
+        if spec.get("calibrated"):
+            found = extract_raw(name, records, source.schema, pipe, batch_size=BATCH_SIZE, progress=False)
+            rows += _rows(f"{name}{CALIBRATED}", calibrated_scores(found))
         if pipe.model.config.label_drop == "none":
             continue  # there is no gate to look at
         rows += _drop_rate_rows(name, pipe, source, records, spec)
         if spec.get("label_drop"):
             rows += _rows(name, relevance_scores(pipe.model, pipe.processor, source, records))
     return rows
+
+
+def calibrated_scores(found: Extracted) -> dict[str, float]:
+    """F1 of all tasks with thresholds and curves that were fitted on the other half of the records.
+
+    Args:
+        found: What was found in the records.
+
+    Returns:
+        `<task>_f1`.
+    """
+    (of_set,) = cross_fit([found])["f1"].values()
+    return {f"{task}_f1": f1["after"] for task, f1 in of_set.items() if f1["after"] is not None}
 
 
 def _drop_rate_rows(

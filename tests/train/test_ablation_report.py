@@ -63,6 +63,7 @@ def test_label_drop_section_shows_accuracy_beside_f1():
 
 def test_headline_is_the_mean_unless_another_is_named():
     assert (headline({"s": "relations_f1"}, "s"), headline({}, "s")) == ("relations_f1", "f1")
+    assert headline({"s": "relations_f1"}, "s calibrated") == "relations_f1"
 
 
 def test_write_report_writes_tables_and_charts(tmp_path):

@@ -21,7 +21,7 @@ from ldnet.train.calibration import (
 from ldnet.train.calibration_pairs import Extracted, ScoredStructures
 from ldnet.train.calibration_report import expected_calibration_error, reliability
 
-DEFAULT, LOW = 0.5, 0.1
+DEFAULT, LOW, HIGH = 0.5, 0.1, 0.7
 
 
 def structures(scores, correct, labels=None, missed=None):
@@ -164,7 +164,8 @@ def extracted(texts, schema=None):
         records.append({"text": "x" * 9, "entities": [entity(start, 1.0) for start in gold]})
         for results, found in ((default, high), (low, high | more)):
             results.append({"text": "x" * 9, "entities": [entity(*item) for item in sorted(found.items())]})
-    return Extracted("set", Schema.from_any(schema or ["person"]), records, {DEFAULT: default, LOW: low})
+    raw = {DEFAULT: default, LOW: low}
+    return Extracted("set", Schema.from_any(schema or ["person"]), records, raw, DEFAULT)
 
 
 def test_links_are_cut_lower_where_that_pays():
@@ -184,6 +185,32 @@ def test_links_stay_where_lower_ones_bring_nothing():
         [item["score"] for item in found["entities"]] for found in sets[0].results(fit_calibration(sets))
     ]
     assert scores == [[fitted.probability(0.9)] * 2] * 60
+
+
+def with_high(of_set, starts):
+    """The set with what is left of its entities at `HIGH`: those at `starts`."""
+    high = [
+        found | {"entities": [item for item in found["entities"] if item["start"] in starts]}
+        for found in of_set.raw[DEFAULT]
+    ]
+    return replace(of_set, raw=of_set.raw | {HIGH: high})
+
+
+def test_links_are_cut_higher_where_that_pays():
+    """The wrong ones have a weak link and score as well as the right ones: no score tells them apart."""
+    sets = [with_high(extracted([([0], {0: 0.9, 3: 0.9}, {})] * 60), {0})]
+    fitted = fit_calibration(sets).tasks["entities"]
+    assert (fitted.link_threshold, fitted.threshold, fitted.labels) == (HIGH, 0.0, {})
+    assert fitted.probability(0.9) > 0.95  # of what is left nothing is wrong
+    found = [
+        [item["start"] for item in found["entities"]] for found in sets[0].results(fit_calibration(sets))
+    ]
+    assert found == [[0]] * 60
+
+
+def test_links_stay_where_higher_ones_lose_as_many_right_ones_as_wrong_ones():
+    sets = [with_high(extracted([([0, 1], {0: 0.9, 1: 0.9, 2: 0.9, 3: 0.9}, {})] * 60), {0, 2})]
+    assert fit_calibration(sets).tasks["entities"].link_threshold == DEFAULT
 
 
 def test_lower_links_are_judged_by_thresholds_of_other_texts(monkeypatch):

@@ -176,7 +176,7 @@ def test_extract_raw_asks_without_calibration_own_thresholds_and_types_of_ends()
     pipe = Pipe()
     records = [{"text": TEXT}, {"text": TEXT, "question": "who?"}]
     of_set = extract_raw("dev", records, schema, pipe, batch_size=3)
-    assert [call[2] for call in pipe.calls] == [LOW_LINKS, 0.5]
+    assert [call[2] for call in pipe.calls] == [LOW_LINKS, 0.5, 0.7]
     assert of_set.default == 0.5
     for inputs, asked, _, calibration, options in pipe.calls:
         assert inputs == [TEXT, {"text": TEXT, "question": "who?"}]
@@ -188,8 +188,12 @@ def test_extract_raw_asks_without_calibration_own_thresholds_and_types_of_ends()
     assert {label.threshold for label in of_set.schema.labels} == {None}
 
 
-def test_extract_raw_reads_once_where_the_default_is_low_already():
-    assert list(extract_raw("dev", [{"text": TEXT}], SCHEMA, Pipe(0.05)).raw) == [0.05]
+@pytest.mark.parametrize(
+    ("default", "links"), [(0.05, [0.05, 0.5, 0.7]), (0.3, [0.1, 0.3, 0.5, 0.7]), (0.9, [0.1, 0.9])]
+)
+def test_extract_raw_reads_at_the_default_and_at_lower_and_higher_links(default, links):
+    of_set = extract_raw("dev", [{"text": TEXT}], SCHEMA, Pipe(default))
+    assert (list(of_set.raw), of_set.default) == (links, default)
 
 
 def test_results_are_decoded_at_the_links_of_the_calibration():
@@ -209,7 +213,9 @@ def test_results_are_decoded_at_the_links_of_the_calibration():
 
 def test_part_of_a_set_keeps_records_and_results_together():
     records = [{"text": str(i)} for i in range(4)]
-    of_set = Extracted("dev", Schema.from_any(PLAIN), records, {0.5: [{"text": str(i)} for i in range(4)]})
+    of_set = Extracted(
+        "dev", Schema.from_any(PLAIN), records, {0.5: [{"text": str(i)} for i in range(4)]}, 0.5
+    )
     part = of_set.part([3, 1])
     assert (
         [record["text"] for record in part.records]

@@ -65,7 +65,7 @@ def overconfident():
     """Sixty texts with an entity that scores 0.99, of which every second one is right."""
     records = [{"text": "xx", "entities": [entity(0)] if i % 2 else []} for i in range(60)]
     raw = [{"text": "xx", "entities": [entity(0, 0.99)]} for _ in range(60)]
-    return Extracted("dev", Schema.from_any(["person"]), records, {0.3: raw, 0.1: raw})
+    return Extracted("dev", Schema.from_any(["person"]), records, {0.3: raw, 0.1: raw}, 0.3)
 
 
 def test_cross_fit_judges_every_text_once_by_a_fit_on_the_others(overconfident):

@@ -58,6 +58,10 @@ class AblateArguments:
     label_drop: bool = field(
         default=False, metadata={"help": "Measure the accuracy of label drop and the F1 of relevance."}
     )
+    calibrated: bool = field(
+        default=False,
+        metadata={"help": "Score with thresholds of ldnet calibrate too, each half fitted on the other."},
+    )
     keep_models: bool = field(default=False, metadata={"help": "Keep the model of every cell."})
     plots: bool = field(default=True, metadata={"help": "Draw charts."})
     dry_run: bool = field(default=False, metadata={"help": "Only show what would be run."})
@@ -225,6 +229,8 @@ def _cell(
         "instruction": values.get("instruction"),
     }
     measure |= {"drop_rates": args.drop_rates, "label_drop": args.label_drop, "seed": factors["seed"]}
+    if args.calibrated:
+        measure["calibrated"] = True
     starts = tuple(values[start] for start in STARTS if values.get(start))
     return Cell(factors, as_flags(values | own), measure, (*train, *dev, *replay, *starts), verb)
 

@@ -115,6 +115,9 @@ def test_make_cells_flags_of_the_variant_stand_above_those_of_set_and_grid():
     assert cell.measure["instruction"] is None
     assert (cell.measure["drop_rates"], cell.measure["seed"], cell.measure["name"]) == ([0.5], 1, "a")
     assert cell.files == ("root/t", "root/d", "e")
+    assert "calibrated" not in cell.measure
+    (cell,) = cells_of(sets={"a": one}, variants=variants, data_root="root", calibrated=True)
+    assert cell.measure["calibrated"] is True
 
 
 def test_make_cells_model_of_a_variant_takes_the_place_of_the_encoder():

@@ -15,6 +15,15 @@ def freeze_encoder(model: "LDNetModel") -> None:
     model.encoder.requires_grad_(False)
 
 
+def freeze_word_embeddings(model: "LDNetModel") -> None:
+    """Keep the encoder's word embeddings as they are.
+
+    Adam moves the vector of a rare token by whole learning rates in the direction of every text it stands in;
+    over a long training that wears off what the encoder knew of it.
+    """
+    model.encoder.get_input_embeddings().requires_grad_(False)
+
+
 def add_lora(model: "LDNetModel", rank: int, alpha: int | None = None, dropout: float = 0.0) -> None:
     """Put adapters beside the linear layers of the encoder and freeze the rest of it; the heads are trained.
 

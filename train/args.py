@@ -163,7 +163,15 @@ class DataArguments:
         return {name: int(cap) for name, _, cap in pairs}
 
 
-NOT_IN_CONFIG = ("encoder", "model", "paper", "encoder_dropout", "freeze_encoder", "lora_rank")
+NOT_IN_CONFIG = (
+    "encoder",
+    "model",
+    "paper",
+    "encoder_dropout",
+    "freeze_encoder",
+    "freeze_word_embeddings",
+    "lora_rank",
+)
 
 
 @dataclass
@@ -181,6 +189,9 @@ class ModelArguments:
         default=None, metadata={"help": "Dropout in the encoder; default: as in its configuration."}
     )
     freeze_encoder: bool = field(default=False, metadata={"help": "Train the heads alone."})
+    freeze_word_embeddings: bool = field(
+        default=False, metadata={"help": "Leave the word embeddings as they are; for long trainings."}
+    )
     lora_rank: int | None = field(
         default=None,
         metadata={

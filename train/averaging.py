@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+from transformers import AutoModel
+
+from ldnet.modeling_ldnet import LDNetModel
 from ldnet.train.cli import run_guarded
-from ldnet.train.loading import load_checkpoint
+from ldnet.train.loading import load_checkpoint, resolve_encoder
 from ldnet.train.parsing import parse_arguments
 
 
@@ -22,23 +26,56 @@ class AveragingArguments:
     shares: list[float] | None = field(
         default=None, metadata={"help": "Weight of each checkpoint, 1 in sum; equal by default."}
     )
+    word_embeddings: str | None = field(
+        default=None,
+        metadata={"help": "Encoder that gives back the embeddings of its words: a folder, Hub id or minilm."},
+    )
+
+
+def restore_word_embeddings(model: LDNetModel, encoder: str) -> None:
+    """Give a model back the word embeddings of the encoder that it began with; markers keep theirs.
+
+    A long training by Adam moves the vectors of rare words a lot for little reason, see
+    `freeze_word_embeddings`.
+
+    Args:
+        model: Changed in place.
+        encoder: Folder or Hub id, or `"minilm"`.
+
+    Raises:
+        ValueError: If the encoder's embeddings are of another width, or of more words.
+    """
+    words = model.encoder.get_input_embeddings().weight
+    old = AutoModel.from_pretrained(resolve_encoder(encoder)).get_input_embeddings().weight
+    if len(old) > len(words) or old.shape[1:] != words.shape[1:]:
+        raise ValueError(
+            f"--word_embeddings: those of {encoder} have the shape {tuple(old.shape)}, the checkpoint's "
+            f"{tuple(words.shape)}; name the encoder that it began with"
+        )
+    with torch.no_grad():
+        words[: len(old)] = old
 
 
 def average_checkpoints(
-    models: Sequence[str], output: str | Path, shares: Sequence[float] | None = None
+    models: Sequence[str],
+    output: str | Path,
+    shares: Sequence[float] | None = None,
+    word_embeddings: str | None = None,
 ) -> None:
     """Write a checkpoint whose weights are the mean of others.
 
     Args:
-        models: Folders or Hub ids, two or more; configuration and processor are those of the last one.
+        models: Folders or Hub ids, two or more; configuration and processor are those of the last one. One is
+            enough if `word_embeddings` is given.
         output: New folder.
         shares: Weight of each checkpoint in [0, 1], 1 in sum; `None` = equal.
+        word_embeddings: Encoder for `restore_word_embeddings`; `None` = those of the mean.
 
     Raises:
         ValueError: If shares, shapes or the output folder do not fit.
     """
     shares = [1 / len(models)] * len(models) if shares is None else list(shares)
-    if len(models) < 2 or len(shares) != len(models):
+    if len(models) < 1 + (word_embeddings is None) or len(shares) != len(models):
         raise ValueError(f"--shares: {len(shares)} for {len(models)} checkpoints; name two or more, one each")
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"--shares: {shares} are no shares; they must be 0 or more and 1 in sum")
@@ -59,6 +96,8 @@ def average_checkpoints(
         total = sum(share * weight.double() for share, weight in zip(shares, of_all, strict=True))
         mean[name] = total.to(final.dtype)
     last.load_state_dict(mean)
+    if word_embeddings is not None:
+        restore_word_embeddings(last, word_embeddings)
     last.save_pretrained(output)
     processor.save_pretrained(output)
 
@@ -73,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     (args,) = parse_arguments((AveragingArguments,), argv, "ldnet.train.averaging", __doc__ or "")
-    average_checkpoints(args.models, args.output, args.shares)
+    average_checkpoints(args.models, args.output, args.shares, args.word_embeddings)
     return 0
 
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from ldnet.train.adapters import add_lora, freeze_encoder, merge_lora
+from ldnet.train.adapters import add_lora, freeze_encoder, freeze_word_embeddings, merge_lora
 
 SCHEMA = {"entities": ["person"], "relations": ["works for"]}
 
@@ -35,6 +35,14 @@ def test_a_frozen_encoder_leaves_the_heads_to_train(model):
         "relevance_head",
         "kind_embedding",
     }
+
+
+def test_frozen_word_embeddings_leave_all_else_to_train(model):
+    before = trained(model)
+    freeze_word_embeddings(model)
+    (words,) = before - trained(model)
+    assert "embeddings" in words
+    assert dict(model.named_parameters())[words] is model.encoder.get_input_embeddings().weight
 
 
 def test_lora_trains_adapters_and_heads_and_saves_a_plain_model(model, make_processor):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -38,6 +40,34 @@ def test_equal_shares_are_the_default(checkpoints, tmp_path):
     first, second = (model.link_head.state_dict() for model in models)
     for name, weight in mean.items():
         torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
+
+
+def test_word_embeddings_come_back_from_the_encoder_and_markers_stay(checkpoints, tmp_path):
+    folders, (model, _) = checkpoints
+    words = model.encoder.get_input_embeddings().weight.detach().clone()
+    encoder = copy.deepcopy(model.encoder)
+    encoder.resize_token_embeddings(len(words) - 7)
+    torch.nn.init.normal_(encoder.get_input_embeddings().weight)
+    encoder.save_pretrained(tmp_path / "encoder")
+    flags = ["--word_embeddings", str(tmp_path / "encoder"), "--output", str(tmp_path / "out")]
+    main(["--models", folders[0], *flags])
+    found = LDNetModel.from_pretrained(tmp_path / "out").state_dict()
+    name = next(name for name, weight in model.named_parameters() if weight.shape == words.shape)
+    torch.testing.assert_close(found[name][:-7], encoder.get_input_embeddings().weight)
+    torch.testing.assert_close(found[name][-7:], words[-7:])
+    for other, weight in model.state_dict().items():
+        if other != name:
+            torch.testing.assert_close(found[other], weight)
+
+
+def test_word_embeddings_of_another_width_are_refused(checkpoints, make_model, tmp_path):
+    folders, (model, _) = checkpoints
+    encoder = copy.deepcopy(model.encoder)
+    encoder.resize_token_embeddings(model.encoder.config.vocab_size + 1)
+    encoder.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ValueError, match="name the encoder that it began with"):
+        average_checkpoints(folders[:1], tmp_path / "out", word_embeddings=str(tmp_path / "encoder"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ldnet.configuration_ldnet import LDNetConfig
 from ldnet.modeling_ldnet import LDNetModel
 from ldnet.processing.processing_ldnet import LDNetProcessor
 from ldnet.processing.schema import Schema
-from ldnet.train.adapters import add_lora, freeze_encoder, merge_lora
+from ldnet.train.adapters import add_lora, freeze_encoder, freeze_word_embeddings, merge_lora
 from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.collator import LDNetCollator
 from ldnet.train.commands import quiet_libraries
@@ -151,6 +151,8 @@ def build_trainer(
         set_dropout(model.encoder, model_args.encoder_dropout)
     if model_args.freeze_encoder:
         freeze_encoder(model)
+    if model_args.freeze_word_embeddings:
+        freeze_word_embeddings(model)
     if model_args.lora_rank is not None:
         add_lora(model, model_args.lora_rank)
     if not dev:

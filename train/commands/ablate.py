@@ -19,7 +19,8 @@ from ldnet.train.sources import load_source
 METRICS = ("f1", *F1)  # of which one is a set's headline
 SET_KEYS = ("train", "dev", "metric", "flags")
 STARTS = ("model", "encoder")  # of a training; the one that a variant names takes the place of the other
-CHECKPOINT = "{model}"  # in a value of a flag: what --model says
+CHECKPOINT = "{model}"  # in a value of a flag: what --model says; `{set}`, `{seed}`, `{output_dir}` likewise
+TEACHERS = ("stores", "teachers")  # of ldnet distill: their content belongs to a cell's identity
 
 logger = logging.getLogger(__name__)
 
@@ -194,17 +195,25 @@ def make_cells(args: AblateArguments, grid: Grid) -> list[Cell]:
             for variant in grid.variants:
                 values = grid.merged(name, variant)
                 verb = values.pop("verb", "finetune")
-                values = {key: _filled(value, args.model) for key, value in values.items()}
+                factors = {"set": name, "variant": variant, "seed": seed}
+                own = factors | {"model": args.model, "output_dir": args.output_dir}
+                values = {key: _filled(value, own) for key, value in values.items()}
                 found = _flag_problems(values, verb)
                 problems += [f"ldnet ablate: variant {variant!r} on {name}: {problem}" for problem in found]
-                cells.append(_cell(args, grid, values, {"set": name, "variant": variant, "seed": seed}, verb))
+                cells.append(_cell(args, grid, values, factors, verb))
     if problems:
         raise ArgumentsError("\n".join(dict.fromkeys(problems)))
     return cells
 
 
-def _filled(value: Any, model: str | None) -> Any:
-    return value.replace(CHECKPOINT, model) if isinstance(value, str) and model is not None else value
+def _filled(value: Any, own: Mapping[str, Any]) -> Any:
+    """The value of a flag with what stands for `{model}`, `{set}` and so on in it."""
+    if isinstance(value, list):
+        return [_filled(item, own) for item in value]
+    if isinstance(value, str):
+        for name, filling in own.items():
+            value = value if filling is None else value.replace(f"{{{name}}}", str(filling))
+    return value
 
 
 def _cell(
@@ -231,8 +240,9 @@ def _cell(
     measure |= {"drop_rates": args.drop_rates, "label_drop": args.label_drop, "seed": factors["seed"]}
     if args.calibrated:
         measure["calibrated"] = True
-    starts = tuple(values[start] for start in STARTS if values.get(start))
-    return Cell(factors, as_flags(values | own), measure, (*train, *dev, *replay, *starts), verb)
+    starts = [values[start] for start in STARTS if values.get(start)]
+    teachers = [name for key in TEACHERS for name in values.get(key) or ()]
+    return Cell(factors, as_flags(values | own), measure, (*train, *dev, *replay, *starts, *teachers), verb)
 
 
 def _flag_problems(values: dict[str, Any], verb: str) -> list[str]:
@@ -241,8 +251,13 @@ def _flag_problems(values: dict[str, Any], verb: str) -> list[str]:
     problems = [f"the flag {key!r} is set by the grid; leave it out" for key in taken]
     if any(CHECKPOINT in str(value) for value in values.values()):
         return [*problems, "needs a checkpoint; name it with --model, or choose with --only_variants"]
+    problems += [
+        f"there is no store {store}; write it with ldnet distill store, or choose with --only_variants"
+        for store in values.get("stores") or ()
+        if not Path(store).exists()
+    ]
     if verb != "finetune":
-        return problems  # that verb says it itself
+        return problems  # that verb says the rest itself
     types = (DataArguments, ModelArguments, LDNetTrainingArguments)
     try:
         flags = [*as_flags(values), "--train", "x", "--output_dir", "x"]

@@ -135,6 +135,28 @@ def test_make_cells_model_of_a_variant_takes_the_place_of_the_encoder():
         cells_of(variants=variants, flags=flags)
 
 
+def test_make_cells_fills_in_set_seed_and_output_folder_and_knows_stores_by_their_content(tmp_path):
+    taught = {"verb": "distill", "stores": ["{output_dir}/{set}-{seed}.arrow"], "transfer_weight": 2}
+    grid = dict(variants={"taught": taught}, flags={"encoder": "e"}, output_dir=str(tmp_path), seeds=[1, 2])
+    with pytest.raises(ArgumentsError, match=r"'taught' on s: there is no store .*s-1\.arrow; write it with"):
+        cells_of(**grid)
+    for seed in (1, 2):
+        (tmp_path / f"s-{seed}.arrow").write_text("a store")
+    first, second = cells_of(**grid)
+    assert first.flags[:6] == [
+        "--encoder",
+        "e",
+        "--stores",
+        f"{tmp_path}/s-1.arrow",
+        "--transfer_weight",
+        "2",
+    ]
+    assert second.files[-1] == f"{tmp_path}/s-2.arrow"
+    before = first.to_dict()
+    (tmp_path / "s-1.arrow").write_text("another store")
+    assert first.to_dict() != before
+
+
 def test_make_cells_names_every_flag_that_cannot_be_used():
     variants = {
         "a": {"label_dorp": "none"},
@@ -202,10 +224,14 @@ def test_as_flags_of_lists_mappings_and_nothing():
 
 
 @pytest.mark.parametrize("name", ["ablate", "ablate_pretraining"])
-def test_configs_that_ship_make_a_whole_grid(name, caplog):
-    flags = ["--output_dir", "out", "--data_root", "data", "--model", "checkpoint", "--dry_run"]
+def test_configs_that_ship_make_a_whole_grid(name, caplog, tmp_path):
+    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    (tmp_path / "stores").mkdir()
+    for of_set in content["sets"]:
+        for seed in content["seeds"]:
+            (tmp_path / "stores" / f"{of_set}-{seed}.arrow").write_text("a store")
+    flags = ["--output_dir", str(tmp_path), "--data_root", "data", "--model", "checkpoint", "--dry_run"]
     with caplog.at_level("INFO"):
         assert main(["--config", str(CONFIGS / f"{name}.yaml"), *flags]) == 0
-    content = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     cells = [message for message in caplog.messages if "_seed-" in message]
     assert len(cells) == len(content["sets"]) * len(content["variants"]) * len(content["seeds"]) >= 36

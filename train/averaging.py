@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from transformers import AutoModel
 
 from ldnet.modeling_ldnet import LDNetModel
@@ -26,56 +25,68 @@ class AveragingArguments:
     shares: list[float] | None = field(
         default=None, metadata={"help": "Weight of each checkpoint, 1 in sum; equal by default."}
     )
-    word_embeddings: str | None = field(
+    encoder: str | None = field(
         default=None,
-        metadata={"help": "Encoder that gives back the embeddings of its words: a folder, Hub id or minilm."},
+        metadata={"help": "Encoder to move the result towards: a folder, Hub id or minilm."},
     )
+    encoder_share: float = field(default=0.5, metadata={"help": "Its weight, in [0, 1]."})
 
 
-def restore_word_embeddings(model: LDNetModel, encoder: str) -> None:
-    """Give a model back the word embeddings of the encoder that it began with; markers keep theirs.
+def move_towards_encoder(model: LDNetModel, encoder: str, share: float) -> None:
+    """Average a model with the encoder that it began with.
 
-    A long training by Adam moves the vectors of rare words a lot for little reason, see
-    `freeze_word_embeddings`.
+    A long training wears off what the encoder knew, that of rare words first: Adam moves them by whole
+    learning rates for a single text. Half-way back a model is the better start for fine-tuning.
 
     Args:
-        model: Changed in place.
+        model: Changed in place; its heads and the embeddings of its markers stay.
         encoder: Folder or Hub id, or `"minilm"`.
+        share: Weight of the encoder, in [0, 1].
 
     Raises:
-        ValueError: If the encoder's embeddings are of another width, or of more words.
+        ValueError: If the share is out of range, or the model has another encoder.
     """
-    words = model.encoder.get_input_embeddings().weight
-    old = AutoModel.from_pretrained(resolve_encoder(encoder)).get_input_embeddings().weight
-    if len(old) > len(words) or old.shape[1:] != words.shape[1:]:
-        raise ValueError(
-            f"--word_embeddings: those of {encoder} have the shape {tuple(old.shape)}, the checkpoint's "
-            f"{tuple(words.shape)}; name the encoder that it began with"
-        )
-    with torch.no_grad():
-        words[: len(old)] = old
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"--encoder_share: {share} is out of range; it must lie in [0, 1]")
+    own = model.encoder.state_dict()
+    words = model.encoder.get_input_embeddings().weight.data_ptr()
+    for name, old in AutoModel.from_pretrained(resolve_encoder(encoder)).state_dict().items():
+        weight = own.get(name)
+        if weight is not None and weight.data_ptr() == words:
+            weight = weight[: len(old)]  # markers stand behind the encoder's own words
+        if name.startswith("pooler.") or not old.is_floating_point():
+            continue
+        if weight is None or weight.shape != old.shape:
+            shape = None if weight is None else tuple(weight.shape)
+            raise ValueError(
+                f"--encoder: {name} of {encoder} has the shape {tuple(old.shape)}, the checkpoint's {shape}; "
+                "name the encoder that it began with"
+            )
+        weight.lerp_(old.to(weight.dtype), share)
 
 
 def average_checkpoints(
     models: Sequence[str],
     output: str | Path,
     shares: Sequence[float] | None = None,
-    word_embeddings: str | None = None,
+    encoder: str | None = None,
+    encoder_share: float = 0.5,
 ) -> None:
     """Write a checkpoint whose weights are the mean of others.
 
     Args:
         models: Folders or Hub ids, two or more; configuration and processor are those of the last one. One is
-            enough if `word_embeddings` is given.
+            enough if `encoder` is given.
         output: New folder.
         shares: Weight of each checkpoint in [0, 1], 1 in sum; `None` = equal.
-        word_embeddings: Encoder for `restore_word_embeddings`; `None` = those of the mean.
+        encoder: What the mean is moved towards, see `move_towards_encoder`; `None` = nothing.
+        encoder_share: Its weight.
 
     Raises:
         ValueError: If shares, shapes or the output folder do not fit.
     """
     shares = [1 / len(models)] * len(models) if shares is None else list(shares)
-    if len(models) < 1 + (word_embeddings is None) or len(shares) != len(models):
+    if len(models) < 1 + (encoder is None) or len(shares) != len(models):
         raise ValueError(f"--shares: {len(shares)} for {len(models)} checkpoints; name two or more, one each")
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"--shares: {shares} are no shares; they must be 0 or more and 1 in sum")
@@ -96,8 +107,8 @@ def average_checkpoints(
         total = sum(share * weight.double() for share, weight in zip(shares, of_all, strict=True))
         mean[name] = total.to(final.dtype)
     last.load_state_dict(mean)
-    if word_embeddings is not None:
-        restore_word_embeddings(last, word_embeddings)
+    if encoder is not None:
+        move_towards_encoder(last, encoder, encoder_share)
     last.save_pretrained(output)
     processor.save_pretrained(output)
 
@@ -112,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     (args,) = parse_arguments((AveragingArguments,), argv, "ldnet.train.averaging", __doc__ or "")
-    average_checkpoints(args.models, args.output, args.shares, args.word_embeddings)
+    average_checkpoints(args.models, args.output, args.shares, args.encoder, args.encoder_share)
     return 0
 
 

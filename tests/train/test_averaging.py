@@ -42,31 +42,34 @@ def test_equal_shares_are_the_default(checkpoints, tmp_path):
         torch.testing.assert_close(weight, (first[name] + second[name]) / 2)
 
 
-def test_word_embeddings_come_back_from_the_encoder_and_markers_stay(checkpoints, tmp_path):
+def test_encoder_moves_half_way_back_and_markers_and_heads_stay(checkpoints, tmp_path):
     folders, (model, _) = checkpoints
-    words = model.encoder.get_input_embeddings().weight.detach().clone()
     encoder = copy.deepcopy(model.encoder)
-    encoder.resize_token_embeddings(len(words) - 7)
-    torch.nn.init.normal_(encoder.get_input_embeddings().weight)
+    encoder.resize_token_embeddings(model.encoder.config.vocab_size - 7)
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight += torch.randn(weight.shape)
     encoder.save_pretrained(tmp_path / "encoder")
-    flags = ["--word_embeddings", str(tmp_path / "encoder"), "--output", str(tmp_path / "out")]
-    main(["--models", folders[0], *flags])
+    flags = ["--encoder", str(tmp_path / "encoder"), "--encoder_share", "0.25"]
+    main(["--models", folders[0], *flags, "--output", str(tmp_path / "out")])
     found = LDNetModel.from_pretrained(tmp_path / "out").state_dict()
-    name = next(name for name, weight in model.named_parameters() if weight.shape == words.shape)
-    torch.testing.assert_close(found[name][:-7], encoder.get_input_embeddings().weight)
-    torch.testing.assert_close(found[name][-7:], words[-7:])
-    for other, weight in model.state_dict().items():
-        if other != name:
-            torch.testing.assert_close(found[other], weight)
+    old = {f"encoder.{name}": weight for name, weight in encoder.named_parameters()}
+    for name, weight in model.named_parameters():
+        wanted = weight.detach().clone()
+        if name in old:
+            wanted[: len(old[name])].lerp_(old[name].detach(), 0.25)
+        torch.testing.assert_close(found[name], wanted)
+    assert len(old) > 10
 
 
-def test_word_embeddings_of_another_width_are_refused(checkpoints, make_model, tmp_path):
+def test_another_encoder_is_refused(checkpoints, tmp_path):
     folders, (model, _) = checkpoints
     encoder = copy.deepcopy(model.encoder)
     encoder.resize_token_embeddings(model.encoder.config.vocab_size + 1)
     encoder.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(ValueError, match="name the encoder that it began with"):
-        average_checkpoints(folders[:1], tmp_path / "out", word_embeddings=str(tmp_path / "encoder"))
+    for share, message in ((0.5, "name the encoder that it began with"), (1.5, "1.5 is out of range")):
+        with pytest.raises(ValueError, match=message):
+            average_checkpoints(folders[:1], tmp_path / "out", None, str(tmp_path / "encoder"), share)
     assert not (tmp_path / "out").exists()
 
 

@@ -76,6 +76,13 @@ class DataArguments:
         },
     )
     replay_share: float = field(default=0.5, metadata={"help": "That share, in (0, 1)."})
+    skip_dev_texts: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave out training texts that stand in a --dev file, word for word or nearly so; else "
+            "they are counted and warned of."
+        },
+    )
     types_from_relations: list[str] = field(
         default_factory=list,
         metadata={

@@ -10,6 +10,7 @@ from typing import TypeVar
 from ldnet.processing.schema import HyperRelationType, RelationType, Schema
 from ldnet.train.data import RecordError, load_records, load_schema_for, manifest_of
 from ldnet.train.dataset import Source
+from ldnet.train.overlap import OverlapFinder
 
 OWN_QUESTION = "?"  # stands in the schema of a data set whose records bring a question each
 
@@ -178,3 +179,39 @@ def replay_caps(train: Sequence[Part], replay: Sequence[Part], share: float) -> 
         raise ValueError(f"replay: {sorted(both)} are trained on already; leave them out of one list")
     texts = sum(len(records) for _, records in train) * share / (1 - share)
     return {source.name: math.ceil(texts / len(replay)) for source, _ in replay}
+
+
+def compare_with_dev(train: Sequence[Part], dev: Sequence[Part], skip: bool) -> list[Part]:
+    """Find training texts that stand in a dev file too: scores on that file would be too good.
+
+    Args:
+        train: What is trained on.
+        dev: What is scored on.
+        skip: Leave such texts out; else they are only warned of.
+
+    Returns:
+        What is left to train on.
+
+    Raises:
+        ValueError: If nothing is left of a source.
+    """
+    left, empty = [], []
+    for source, records in train:
+        finder = OverlapFinder([record["text"] for record in records])
+        for scored, texts in dev:
+            for i, record in enumerate(texts):
+                finder.add(record["text"], f"{scored.name}[{i}]")
+        seen = {overlap.index: overlap for overlap in finder.overlaps()}
+        if seen:
+            first = next(iter(seen.values()))
+            logger.warning(
+                "%s: %d of %d texts stand in the dev files too (the first in %s: %s); %s",
+                source.name, len(seen), len(records), first.place, first.text,
+                "left out" if skip else "scores will be too good: --skip_dev_texts true leaves them out",
+            )  # fmt: skip
+        kept = [record for i, record in enumerate(records) if not (skip and i in seen)]
+        empty += [] if kept else [source.name]
+        left.append((source, kept))
+    if empty:
+        raise ValueError(f"skip_dev_texts: all texts of {empty} stand in the dev files; name other files")
+    return left

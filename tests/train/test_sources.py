@@ -6,6 +6,7 @@ from ldnet.processing.schema import Schema, SchemaError
 from ldnet.train.data import RecordError
 from ldnet.train.dataset import Source
 from ldnet.train.sources import (
+    compare_with_dev,
     is_partial,
     load_source,
     rename_types,
@@ -183,3 +184,38 @@ def test_renamed_types_are_renamed_in_schema_and_records(work):
 def test_renaming_a_type_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match=r"set has no entity types \['pesron'\]; name some of"):
         rename_types(Source("set", Schema(["person"])), [], {"pesron": "people"})
+
+
+def texts_of(name, *texts):
+    return Source(name, Schema(["thing"])), [{"text": text, "entities": []} for text in texts]
+
+
+TRAIN = texts_of("mine", "The soup was cold.", "A long walk by the old sea wall.", "Nothing like it.")
+DEV = texts_of(
+    "dev", "the soup, was COLD", "We took a long walk by the old sea wall, twice.", "Something else."
+)
+
+
+def test_training_texts_of_a_dev_file_are_left_out(caplog):
+    ((source, kept),) = compare_with_dev([TRAIN], [DEV], skip=True)
+    assert source == TRAIN[0]
+    assert [record["text"] for record in kept] == ["Nothing like it."]
+    assert "mine: 2 of 3 texts stand in the dev files" in caplog.text
+    assert "dev[0]" in caplog.text
+
+
+def test_training_texts_of_a_dev_file_are_warned_of(caplog):
+    assert compare_with_dev([TRAIN], [DEV], skip=False) == [TRAIN]
+    assert "--skip_dev_texts true" in caplog.text
+
+
+def test_other_texts_raise_no_warning(caplog):
+    other = texts_of("other", "Nothing of this kind.")
+    assert compare_with_dev([other, TRAIN], [], skip=True) == [other, TRAIN]
+    assert compare_with_dev([other], [DEV], skip=True) == [other]
+    assert not caplog.text
+
+
+def test_a_file_of_which_nothing_is_left_is_an_error():
+    with pytest.raises(ValueError, match=r"all texts of \['mine'\] stand in the dev files"):
+        compare_with_dev([TRAIN], [texts_of("same", *(r["text"] for r in TRAIN[1]))], skip=True)

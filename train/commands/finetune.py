@@ -23,7 +23,7 @@ from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
 from ldnet.train.loading import forget_operating_point, from_encoder, load_checkpoint, set_dropout
 from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.relation_types import load_relation_types, types_from_relations
-from ldnet.train.sources import Part, load_source, rename_types, replay_caps
+from ldnet.train.sources import Part, compare_with_dev, load_source, rename_types, replay_caps
 from ldnet.train.trainer import LDNetTrainer, Patience
 from ldnet.train.word_lists import load_word_lists
 
@@ -143,6 +143,7 @@ def build_trainer(
     set_seed(args.seed)
     train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
     replay = [load_source(path, data.data_root) for path in data.replay]
+    train, replay = (compare_with_dev(parts, dev, data.skip_dev_texts) for parts in (train, replay))
     caps = replay_caps(train, replay, data.replay_share) | data.caps()
     train += replay
     with quiet_libraries():

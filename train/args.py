@@ -196,8 +196,12 @@ class ModelArguments:
         default=None, metadata={"help": "Dropout in the encoder; default: as in its configuration."}
     )
     freeze_encoder: bool = field(default=False, metadata={"help": "Train the heads alone."})
-    freeze_word_embeddings: bool = field(
-        default=False, metadata={"help": "Leave the word embeddings as they are; for long trainings."}
+    freeze_word_embeddings: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Leave the word embeddings as they are; default: unless label_state is marker, whose "
+            "markers have to be learned."
+        },
     )
     lora_rank: int | None = field(
         default=None,

@@ -88,7 +88,9 @@ class LabelSampler:
         occurring: set[Key] = set()
         for example in examples:
             labels = example.source.schema.labels
-            candidates.update((label_key(labels[i]), labels[i]) for i in example.annotated)
+            # Of a text that nobody annotated a teacher knows all labels, if there is one.
+            asked = example.annotated or range(len(labels))
+            candidates.update((label_key(labels[i]), labels[i]) for i in asked)
             occurring.update(label_key(labels[loop.label]) for loop in example.loops)
         most = self.max_labels
         if self.many_labels and rng.random() < self.many_labels:

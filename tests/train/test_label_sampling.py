@@ -46,6 +46,15 @@ def test_every_text_sees_all_labels_and_is_annotated_for_its_own(examples):
     assert names_where(chosen, chosen.annotated[2]) == {"gene", "disease"}
 
 
+def test_a_text_that_nobody_annotated_is_asked_all_labels_of_its_schema(make_model, make_processor):
+    processor = make_processor(make_model().config)
+    examples = ExtractionDataset(processor, [(NEWS, [{"text": "Ada lives in Paris"}])]).examples
+    chosen = LabelSampler().draw(examples, np.random.default_rng(0))
+    assert {label.name for label in chosen.labels} == {"person", "city", "lives in"}
+    assert chosen.asked.all()
+    assert not chosen.annotated.any()
+
+
 @given(seed=st.integers(0, 1000))
 def test_a_text_that_sees_few_labels_sees_those_that_occur(examples, seed):
     chosen = LabelSampler(few_labels=1.0).draw(examples, np.random.default_rng(seed))

@@ -152,7 +152,8 @@ def build_trainer(
         set_dropout(model.encoder, model_args.encoder_dropout)
     if model_args.freeze_encoder:
         freeze_encoder(model)
-    if model_args.freeze_word_embeddings:
+    freeze_words = model_args.freeze_word_embeddings
+    if model.config.label_state == "mean" if freeze_words is None else freeze_words:
         freeze_word_embeddings(model)
     if model_args.lora_rank is not None:
         add_lora(model, model_args.lora_rank)

@@ -95,6 +95,22 @@ def test_student_learns_from_a_store(flags, store, tmp_path):
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
+def test_student_learns_from_texts_that_nobody_annotated(teacher, flags, work, write_set, tmp_path):
+    schema, records = work
+    texts = str(write_set(tmp_path / "texts", schema, [{"text": record["text"]} for record in records]))
+    store = str(tmp_path / "texts.arrow")
+    assert main(["store", "--teachers", teacher, "--train", texts, "--store", store]) == 0
+    assert len(TeacherStore.open(store)) == len(records)
+    flags = [*flags, "--train", texts, "--logging_steps", "1", "--transfer_weight", "3"]
+    assert main(["--stores", store, *flags]) == 0
+    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    steps = [log for log in history if "transfer_loss" in log]
+    assert len(steps) == 2
+    # There is nothing but the teacher: gold links, relevance and confirmation of these texts count 0.
+    assert all(log["loss"] == pytest.approx(3 * log["transfer_loss"], rel=1e-3) for log in steps)
+    assert all(log["transfer_loss"] > 0 for log in steps)
+
+
 def test_student_learns_from_checkpoints_that_run_along(flags, teacher, files, tmp_path):
     flags = [*flags, "--dev", files["dev"], "--transfer_loss", "kl", "--transfer_weight", "0.5"]
     assert main(["--teachers", teacher, teacher, *flags]) == 0

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ldnet.processing.schema import HyperRelationType, RelationType, Schema
-from ldnet.train.data import RecordError, load_records, load_schema_for, manifest_of
+from ldnet.train.data import RecordError, load_records, load_schema_for, manifest_of, read_records
 from ldnet.train.dataset import Source
 from ldnet.train.overlap import OverlapFinder
 
+TEXTS = "+texts"  # behind the name of a source of which only the texts count
 OWN_QUESTION = "?"  # stands in the schema of a data set whose records bring a question each
 
 Part = tuple[Source, list[dict]]  # with its records
@@ -95,6 +96,42 @@ def load_source(
     return Source(name, usable, partial), records
 
 
+def load_texts(paths: Sequence[str], root: str, like: Sequence[Part]) -> list[Part]:
+    """The texts of record files without what is annotated there, for teachers to judge.
+
+    Args:
+        paths: Record files.
+        root: Folder that a relative path starts from.
+        like: What is trained on; the texts are asked the same.
+
+    Returns:
+        Sources NAME+texts whose records hold a text each.
+
+    Raises:
+        ValueError: If what is trained on has several schemas, or asks questions.
+        RecordError: With every file that holds no text.
+    """
+    if not paths:
+        return []
+    schemas = [source.schema for source, _ in like]
+    if any(schema != schemas[0] for schema in schemas) or schemas[0].question is not None:
+        raise ValueError(
+            "texts: they are asked what the training files are, and those have several schemas or a question "
+            "a text; train on files of one schema, or name one for all with --schema"
+        )
+    parts, problems = [], []
+    for path in paths:
+        file = Path(root) / path
+        records = [record for record in read_records(file) if isinstance(record.get("text"), str)]
+        found = [{"text": record["text"]} for record in records]
+        name = file.parent.name if (file.parent / "schema.json").exists() else file.name
+        parts.append((Source(name + TEXTS, schemas[0]), found))
+        problems += [] if found else [f"{file}: holds no text; leave it out"]
+    if problems:
+        raise RecordError(problems)
+    return parts
+
+
 def rename_types(source: Source, records: list[dict], names: Mapping[str, str]) -> Part:
     """A source whose entity types are called by other names.
 
@@ -156,29 +193,30 @@ def _renamed(record: dict, names: Mapping[str, str]) -> dict:
     return changed
 
 
-def replay_caps(train: Sequence[Part], replay: Sequence[Part], share: float) -> dict[str, int]:
-    """How many texts of an epoch come from each replayed source.
+def replay_caps(train: Sequence[Part], more: Sequence[Part], share: float, flag: str) -> dict[str, int]:
+    """How many texts of an epoch come from each source that is trained on beside the first ones.
 
     Args:
         train: What is trained on.
-        replay: What the checkpoint was trained on before.
-        share: Share of the texts of an epoch that are replayed, in (0, 1).
+        more: What the checkpoint was trained on before, or texts for teachers.
+        share: Share of the texts of an epoch that come from those, in (0, 1).
+        flag: What named them, for messages.
 
     Returns:
         Source name -> texts, the same for each.
 
     Raises:
-        ValueError: If the share is no share, or a source is trained on and replayed.
+        ValueError: If the share is no share, or a source is among both.
     """
     if not 0 < share < 1:
         raise ValueError(
-            f"replay_share: {share} is not between 0 and 1; 0.5 replays as many texts as it learns"
+            f"{flag}_share: {share} is not between 0 and 1; 0.5 takes as many of them as of --train"
         )
-    both = {source.name for source, _ in train} & {source.name for source, _ in replay}
+    both = {source.name for source, _ in train} & {source.name for source, _ in more}
     if both:
-        raise ValueError(f"replay: {sorted(both)} are trained on already; leave them out of one list")
+        raise ValueError(f"{flag}: {sorted(both)} are trained on already; leave them out of one list")
     texts = sum(len(records) for _, records in train) * share / (1 - share)
-    return {source.name: math.ceil(texts / len(replay)) for source, _ in replay}
+    return {source.name: math.ceil(texts / len(more)) for source, _ in more}
 
 
 def compare_with_dev(train: Sequence[Part], dev: Sequence[Part], skip: bool) -> list[Part]:

@@ -9,6 +9,7 @@ from ldnet.train.sources import (
     compare_with_dev,
     is_partial,
     load_source,
+    load_texts,
     rename_types,
     replay_caps,
     schema_of_records,
@@ -141,15 +142,15 @@ def part(name, texts):
 
 
 def test_replay_caps_share_an_epoch_between_new_and_old():
-    assert replay_caps([part("new", 30)], [part("a", 100), part("b", 5)], 0.25) == {"a": 5, "b": 5}
-    assert replay_caps([part("new", 30)], [part("a", 100)], 0.5) == {"a": 30}
-    assert replay_caps([part("new", 30)], [], 0.5) == {}
+    assert replay_caps([part("new", 30)], [part("a", 100), part("b", 5)], 0.25, "replay") == {"a": 5, "b": 5}
+    assert replay_caps([part("new", 30)], [part("a", 100)], 0.5, "replay") == {"a": 30}
+    assert replay_caps([part("new", 30)], [], 0.5, "replay") == {}
 
 
 @pytest.mark.parametrize(("name", "share", "message"), [("a", 1.0, "between 0 and 1"), ("new", 0.5, "'new'")])
 def test_replay_of_what_is_trained_on_or_of_all_is_an_error(name, share, message):
     with pytest.raises(ValueError, match=message):
-        replay_caps([part("new", 3)], [part(name, 3)], share)
+        replay_caps([part("new", 3)], [part(name, 3)], share, "replay")
 
 
 def test_renamed_types_are_renamed_in_schema_and_records(work):
@@ -219,3 +220,21 @@ def test_other_texts_raise_no_warning(caplog):
 def test_a_file_of_which_nothing_is_left_is_an_error():
     with pytest.raises(ValueError, match=r"all texts of \['mine'\] stand in the dev files"):
         compare_with_dev([TRAIN], [texts_of("same", *(r["text"] for r in TRAIN[1]))], skip=True)
+
+
+def test_texts_are_taken_without_their_annotation(tmp_path, work, write_set):
+    schema, records = work
+    write_set(tmp_path / "other", None, [{**record, "entities": "?"} for record in records])
+    ((source, found),) = load_texts(["other/train.jsonl"], str(tmp_path), [(Source("x", schema), records)])
+    assert (source.name, source.schema) == ("train.jsonl+texts", schema)
+    assert found == [{"text": record["text"]} for record in records]
+
+
+def test_texts_that_nothing_can_be_asked_of_are_refused(tmp_path, work, write_set):
+    schema, records = work
+    path = str(write_set(tmp_path, None, [{"name": "no text"}]))
+    with pytest.raises(RecordError, match="holds no text"):
+        load_texts([path], "", [(Source("x", schema), records)])
+    with pytest.raises(ValueError, match="texts: .* several schemas"):
+        load_texts([path], "", [(Source("x", schema), records), TRAIN])
+    assert load_texts([], "", [(Source("x", schema), records), TRAIN]) == []

@@ -18,7 +18,7 @@ from ldnet.train.distillation import DistillationCallback, TransferSettings
 from ldnet.train.loading import load_checkpoint
 from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.reporting import check_target, write_json
-from ldnet.train.sources import load_source
+from ldnet.train.sources import load_source, load_texts
 from ldnet.train.stored_teacher import StoredTeacher
 from ldnet.train.teacher_store import TeacherStore
 from ldnet.train.teacher_writing import TeacherWriter
@@ -33,6 +33,7 @@ and --stores (written before by ldnet distill store) or --teachers (checkpoints 
 Examples:
   ldnet distill --stores conll04.arrow --model start --train train.jsonl --dev dev.jsonl --output_dir out
   ldnet distill --teachers large other --model start --train train.jsonl --dev dev.jsonl --output_dir out
+  ldnet distill --teachers large --model start --train train.jsonl --texts many_more.jsonl --output_dir out
 """
 STORE_DESCRIPTION = """Write the link probabilities of teachers for all texts of record files into a store.
 
@@ -70,6 +71,16 @@ class TeacherArguments:
     support_floor: float = field(
         default=0.01, metadata={"help": "Probability from which a cell belongs to the support."}
     )
+    texts: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Record files of which only the texts count: students learn from them what their "
+            "teachers say."
+        },
+    )
+    texts_share: float = field(
+        default=0.5, metadata={"help": "Share of an epoch that comes from --texts, in (0, 1)."}
+    )
     missing_texts: Literal["error", "skip"] = field(
         default="error",
         metadata={"help": "Texts that no store holds: refuse, or train without teacher."},
@@ -91,7 +102,11 @@ class StoreArguments:
     )
     train: list[str] = field(default_factory=list, metadata={"help": "Record files whose texts are judged."})
     store: str = field(default="", metadata={"help": "File to write; there must be none yet."})
-    data_root: str = field(default="", metadata={"help": "Folder that relative --train paths start from."})
+    texts: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Record files of which only the texts are judged, asked what --train is asked."},
+    )
+    data_root: str = field(default="", metadata={"help": "Folder that relative paths start from."})
     schema: str | None = field(
         default=None, metadata={"help": "As in training; default: schema.json beside each file."}
     )
@@ -173,7 +188,7 @@ def build_student_trainer(
     callback_settings = own.settings()
     for path in own.stores:
         TeacherStore.open(path)  # before the model: what is wrong with them shows at once
-    trainer = build_trainer(data, model_args, args)
+    trainer = build_trainer(data, model_args, args, own.texts, own.texts_share)
     teacher = make_teacher(own, trainer.data_collator.processor)
     teacher.check(trainer.train_dataset.examples)
     trainer.data_collator.teacher = teacher
@@ -192,6 +207,7 @@ def write_store(args: StoreArguments) -> None:
     check_target(None if args.report is None else Path(args.report))
     schema = None if args.schema is None else Schema.from_any(args.schema)
     parts = [load_source(path, args.data_root, schema) for path in args.train]
+    parts += load_texts(args.texts, args.data_root, parts)
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     writer = TeacherWriter(
         load_teachers(args.teachers),

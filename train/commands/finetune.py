@@ -23,7 +23,14 @@ from ldnet.train.label_sampling import LabelSampler, foreign_labels, label_pool
 from ldnet.train.loading import forget_operating_point, from_encoder, load_checkpoint, set_dropout
 from ldnet.train.parsing import ArgumentsError, parse_arguments
 from ldnet.train.relation_types import load_relation_types, types_from_relations
-from ldnet.train.sources import Part, compare_with_dev, load_source, rename_types, replay_caps
+from ldnet.train.sources import (
+    Part,
+    compare_with_dev,
+    load_source,
+    load_texts,
+    rename_types,
+    replay_caps,
+)
 from ldnet.train.trainer import LDNetTrainer, Patience
 from ldnet.train.word_lists import load_word_lists
 
@@ -128,7 +135,11 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def build_trainer(
-    data: DataArguments, model_args: ModelArguments, args: LDNetTrainingArguments
+    data: DataArguments,
+    model_args: ModelArguments,
+    args: LDNetTrainingArguments,
+    texts: Sequence[str] = (),
+    texts_share: float = 0.5,
 ) -> LDNetTrainer:
     """Everything put together.
 
@@ -136,6 +147,8 @@ def build_trainer(
         data: The files.
         model_args: The model.
         args: How to train.
+        texts: Record files of which only the texts count, for teachers.
+        texts_share: Share of an epoch that comes from those, in (0, 1).
 
     Returns:
         A trainer that can `train()`.
@@ -143,9 +156,13 @@ def build_trainer(
     set_seed(args.seed)
     train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
     replay = [load_source(path, data.data_root) for path in data.replay]
-    train, replay = (compare_with_dev(parts, dev, data.skip_dev_texts) for parts in (train, replay))
-    caps = replay_caps(train, replay, data.replay_share) | data.caps()
-    train += replay
+    taught = load_texts(texts, data.data_root, train)
+    train, replay, taught = (
+        compare_with_dev(parts, dev, data.skip_dev_texts) for parts in (train, replay, taught)
+    )
+    caps = replay_caps(train, replay, data.replay_share, "replay")
+    caps |= replay_caps(train, taught, texts_share, "texts") | data.caps()
+    train = [*train, *replay, *taught]
     with quiet_libraries():
         model, processor = build_model(model_args)
     if model_args.encoder_dropout is not None:

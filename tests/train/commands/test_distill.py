@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ldnet.processing.pipeline_ldnet import UniversalIEPipeline
 from ldnet.processing.schema import Schema
 from ldnet.train import cli
-from ldnet.train.args import DataArguments, ModelArguments
+from ldnet.train.args import DataArguments, LDNetTrainingArguments, ModelArguments
 from ldnet.train.commands.distill import TeacherArguments, build_student_trainer, main
 from ldnet.train.distillation import DistillationCallback
 from ldnet.train.parsing import ArgumentsError
@@ -111,6 +111,26 @@ def test_student_learns_from_texts_that_nobody_annotated(teacher, flags, work, w
     assert all(log["transfer_loss"] > 0 for log in steps)
 
 
+def test_texts_beside_the_records_are_taught_too(capsys, teacher, files, flags, work, write_set, tmp_path):
+    more = [{"text": f"Number {i} met Ada in Paris."} for i in range(9)]
+    texts = str(write_set(tmp_path / "more", None, more))
+    store = str(tmp_path / "all.arrow")
+    judged = ["--train", files["train"], "--texts", texts]
+    assert main(["store", "--teachers", teacher, *judged, "--store", store]) == 0
+    assert len(TeacherStore.open(store)) == len(work[1]) + len(more)
+    trainer = build_student_trainer(
+        DataArguments([files["train"]]),
+        ModelArguments(model=teacher),
+        LDNetTrainingArguments(str(tmp_path / "out"), use_cpu=True, report_to="none"),
+        TeacherArguments([store], texts=[texts], texts_share=1 / 3),
+    )
+    drawn = [trainer.train_dataset.examples[i].source.name for i in trainer._get_train_sampler()]
+    assert drawn.count("train.jsonl+texts") == len(work[1]) / 2  # a third of the epoch
+    assert main(["--teachers", teacher, *flags, "--texts", texts]) == 0
+    (line,) = error_of(capsys, "--stores", store, *flags, "--texts", texts, "--texts_share", "1")
+    assert line.startswith("texts_share: 1.0 is not between 0 and 1")
+
+
 def test_student_learns_from_checkpoints_that_run_along(flags, teacher, files, tmp_path):
     flags = [*flags, "--dev", files["dev"], "--transfer_loss", "kl", "--transfer_weight", "0.5"]
     assert main(["--teachers", teacher, teacher, *flags]) == 0
@@ -137,7 +157,7 @@ def test_settings_reach_the_callback(files, encoder_folder, store, training_argu
         DataArguments([files["train"]]),
         ModelArguments(encoder=encoder_folder),
         training_arguments(tmp_path / "out"),
-        TeacherArguments([store], [], 0.7, "kl", "mean", 0.2, "skip"),
+        TeacherArguments([store], [], 0.7, "kl", "mean", 0.2, missing_texts="skip"),
     )
     first = trainer.callback_handler.callbacks[0]
     assert isinstance(first, DistillationCallback)
@@ -210,7 +230,7 @@ def test_help_shows_two_examples(capsys, verb):
     capsys.readouterr()
     assert cli.main([*verb, "--help"]) == 0
     examples = " ".join(capsys.readouterr().out.split()).partition("Examples: ")[2].partition("options:")[0]
-    assert examples.count(f"ldnet {' '.join(verb)} --") == 2
+    assert examples.count(f"ldnet {' '.join(verb)} --") >= 2
 
 
 # ---- several processes

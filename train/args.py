@@ -268,6 +268,10 @@ class LDNetTrainingArguments(TrainingArguments):
     head_learning_rate: float | None = field(
         default=1e-3, metadata={"help": "Learning rate of everything but the encoder."}
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "Factor of the rate from each layer of the encoder to the one below, in (0, 1]."},
+    )
     num_train_epochs: float = field(default=10.0, metadata={"help": "Epochs."})
     warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps, or their share if below 1."})
     weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
@@ -291,6 +295,10 @@ class LDNetTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if not self.output_dir:
             raise ArgumentsError("output_dir: none is given; name a folder with --output_dir")
+        if not 0 < self.layer_decay <= 1:
+            raise ArgumentsError(
+                f"layer_decay: {self.layer_decay} is not in (0, 1]; 0.8 spares the lower layers, 1 does not"
+            )
         # transformers refuses --bf16 on a CPU unless it is told that the CPU is meant
         self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()

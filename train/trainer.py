@@ -1,6 +1,7 @@
 """LDNetTrainer: two learning rates, batches by source and length, scores of whole structures in training."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ldnet.train.confirmation import LoopProposer
 from ldnet.train.dataset import Example, ExtractionDataset
 from ldnet.train.metrics import TASKS, count_tasks, scores_from_rows
 from ldnet.train.sampling import SourceBatchSampler, rarity_weights
+
+LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class EpochOfDraws(TrainerCallback):
@@ -59,11 +62,34 @@ def metrics_from_rows(prediction: EvalPrediction) -> dict[str, float]:
     return scores_from_rows(prediction.predictions)
 
 
+def layer_depths(names: Sequence[str]) -> dict[str, int]:
+    """How far below the top of the encoder each of its parameters lies.
+
+    Args:
+        names: Names of all parameters of a model.
+
+    Returns:
+        Name -> layers above it, for those of the encoder: 0 in the last layer and behind it, one more in
+        each layer below, most in the embeddings. All 0 where layers are not numbered (ALBERT shares one).
+    """
+    own = [name for name in names if ".encoder." in f".{name}"]
+    numbers = {name: found for name in own if (found := LAYER.search(name))}
+    last = max((int(found[1]) for found in numbers.values()), default=-1)
+    depths = {}
+    for name in own:
+        if name in numbers:
+            depths[name] = last - int(numbers[name][1])
+        else:
+            depths[name] = last + 1 if "embedding" in name else 0
+    return depths
+
+
 class LDNetTrainer(Trainer):
     """A `Trainer` for `LDNetModel`.
 
     Args:
         head_learning_rate: Learning rate of everything but the encoder; `None` = that of the encoder.
+        layer_decay: Factor of the learning rate from each layer of the encoder to the one below, in (0, 1].
         source_cap: Most texts of a source in an epoch.
         source_caps: The same for single sources, by name.
         mix_sources: Draw batches from all sources together or from one source each.
@@ -76,13 +102,14 @@ class LDNetTrainer(Trainer):
         self,
         *,
         head_learning_rate: float | None = None,
+        layer_decay: float = 1.0,
         source_cap: int | None = None,
         source_caps: Mapping[str, int] | None = None,
         mix_sources: bool = True,
         rare_labels: float = 0.0,
         **kwargs: Any,
     ):
-        self.head_learning_rate = head_learning_rate
+        self.head_learning_rate, self.layer_decay = head_learning_rate, layer_decay
         self.source_cap, self.source_caps = source_cap, source_caps or {}
         self.mix_sources, self.rare_labels = mix_sources, rare_labels
         kwargs.setdefault("compute_metrics", metrics_from_rows)
@@ -95,25 +122,21 @@ class LDNetTrainer(Trainer):
         self.add_callback(self.epoch_of)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW (or what the arguments say) with a group for each of encoder/heads x decay/no decay."""
+        """AdamW (or what the arguments say) with a group for each learning rate x decay/no decay."""
         if self.optimizer is None:
             model = self.model if model is None else model
             decaying = set(self.get_decay_parameter_names(model))
             head_rate = self.head_learning_rate or self.args.learning_rate
-            groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-            for name, parameter in model.named_parameters():
-                if not parameter.requires_grad:
-                    continue
-                in_encoder, decays = ".encoder." in f".{name}", name in decaying
-                group = groups.setdefault(
-                    (in_encoder, decays),
-                    {
-                        "params": [],
-                        "lr": self.args.learning_rate if in_encoder else head_rate,
-                        "weight_decay": self.args.weight_decay if decays else 0.0,
-                    },
-                )
-                group["params"].append(parameter)
+            trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+            depths = layer_depths([name for name, _ in model.named_parameters()])
+            groups: dict[tuple[float, bool], dict[str, Any]] = {}
+            for name, parameter in trained:
+                rate = head_rate
+                if name in depths:
+                    rate = self.args.learning_rate * self.layer_decay ** depths[name]
+                decay = self.args.weight_decay if name in decaying else 0.0
+                own = {"params": [], "lr": rate, "weight_decay": decay}
+                groups.setdefault((rate, decay > 0), own)["params"].append(parameter)
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             self.optimizer = optimizer_class(list(groups.values()), **options)
         return self.optimizer

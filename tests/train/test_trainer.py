@@ -1,4 +1,5 @@
 import copy
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from ldnet.train.collator import LDNetCollator
 from ldnet.train.dataset import ExtractionDataset, Source
 from ldnet.train.label_sampling import LabelSampler
 from ldnet.train.metrics import PRF, TASKS, ExtractionMetrics
-from ldnet.train.trainer import LDNetTrainer, metrics_from_rows
+from ldnet.train.trainer import LDNetTrainer, layer_depths, metrics_from_rows
 
 
 def dataset(processor, *parts, **options):
@@ -105,6 +106,45 @@ def test_optimizer_has_a_learning_rate_for_the_encoder_and_one_for_the_rest(make
     for name, (rate, decay) in found.items():
         assert rate == (1e-4 if name.startswith("encoder.") else 1e-2), name
         assert decay == (0.0 if "bias" in name or "LayerNorm" in name else 0.1), name
+
+
+def test_layer_decay_spares_the_lower_layers(make_trainer):
+    trainer = make_trainer(learning_rate=1e-4, own={"head_learning_rate": 1e-2, "layer_decay": 0.5})
+    groups = trainer.create_optimizer().param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    last = trainer.model.config.encoder_config.num_hidden_layers - 1
+    assert last >= 1
+    for name, parameter in trainer.model.named_parameters():
+        found = re.search(r"layer\.(\d+)\.", name)
+        if not name.startswith("encoder."):
+            expected = 1e-2
+        elif found:
+            expected = 1e-4 * 0.5 ** (last - int(found[1]))
+        else:
+            assert "embedding" in name
+            expected = 1e-4 * 0.5 ** (last + 1)
+        assert rates.pop(id(parameter)) == pytest.approx(expected), name
+    assert not rates
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("encoder.encoder.layer.5.output.dense.weight", 0),  # BERT, RoBERTa, ELECTRA, DeBERTa
+        ("encoder.transformer.layer.4.ffn.lin1.weight", 1),  # DistilBERT
+        ("encoder.layers.0.attn.Wqkv.weight", 5),  # ModernBERT
+        ("module.encoder.embeddings.word_embeddings.weight", 6),
+        ("encoder.final_norm.weight", 0),
+        ("link_head.projection.weight", None),
+    ],
+)
+def test_layer_depths_of_encoders(name, depth):
+    assert layer_depths([name, "encoder.layers.5.x", "encoder.layers.0.x"]).get(name) == depth
+
+
+def test_layers_without_numbers_have_one_rate():
+    names = ["encoder.embeddings.x", "encoder.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight"]
+    assert set(layer_depths(names[1:]).values()) == {0}
 
 
 def test_optimizer_without_head_learning_rate_has_one(make_trainer):

@@ -190,6 +190,7 @@ def build_trainer(
         eval_dataset=ExtractionDataset(processor, dev, whole=True) if dev else None,
         data_collator=build_collator(data, processor, [source for source, _ in train], args.seed),
         head_learning_rate=args.head_learning_rate,
+        layer_decay=args.layer_decay,
         source_cap=data.source_cap,
         source_caps=caps,
         mix_sources=data.mix_sources,

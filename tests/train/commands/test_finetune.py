@@ -297,6 +297,38 @@ def test_build_trainer_passes_its_arguments_on(files, encoder_folder, training_a
     assert args.load_best_model_at_end
 
 
+@pytest.mark.parametrize(
+    ("own", "trained"),
+    [
+        ({}, False),
+        ({"freeze_word_embeddings": False}, True),
+        ({"label_state": "marker"}, True),  # what a marker says has to be learned
+        ({"label_state": "marker", "freeze_word_embeddings": True}, False),
+    ],
+)
+def test_word_embeddings_stay_as_they_are_unless_markers_are_learned(
+    files, encoder_folder, training_arguments, tmp_path, own, trained
+):
+    arguments = ModelArguments(encoder=encoder_folder, **own)
+    trainer = build_trainer(DataArguments([files["train"]]), arguments, training_arguments(tmp_path / "out"))
+    assert trainer.model.get_input_embeddings().weight.requires_grad is trained
+    assert trainer.model.link_head.projection.weight.requires_grad
+
+
+def test_training_texts_of_the_dev_file_are_left_out_on_demand(
+    files, encoder_folder, training_arguments, tmp_path
+):
+    args, model = training_arguments(tmp_path / "out"), ModelArguments(encoder=encoder_folder)
+    sizes = []
+    for skip in (False, True):
+        data = DataArguments([files["train"]], [files["dev"]], skip_dev_texts=skip)
+        trainer = build_trainer(data, model, args)
+        sizes.append({example.record["text"] for example in trainer.train_dataset.examples})
+    dev = {example.record["text"] for example in trainer.eval_dataset.examples}
+    assert sizes[0] & dev
+    assert sizes[1] == sizes[0] - dev
+
+
 def test_build_trainer_without_dev_data_scores_nothing(files, encoder_folder, training_arguments, tmp_path):
     args = training_arguments(
         tmp_path / "out", eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True

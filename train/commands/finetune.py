@@ -170,7 +170,9 @@ def build_trainer(
     if model_args.freeze_encoder:
         freeze_encoder(model)
     freeze_words = model_args.freeze_word_embeddings
-    if model.config.label_state == "mean" if freeze_words is None else freeze_words:
+    if freeze_words is None:  # new markers are all alike at first: those that stand for labels have to learn
+        freeze_words = model.config.label_state == "mean"
+    if freeze_words:
         freeze_word_embeddings(model)
     if model_args.lora_rank is not None:
         add_lora(model, model_args.lora_rank)

@@ -114,6 +114,30 @@ def load_parts(args: DataArguments) -> tuple[list[Part], list[Part]]:
     return train, [(source, records[: args.max_dev_records]) for source, records in dev]
 
 
+def load_mixture(
+    data: DataArguments, texts: Sequence[str], texts_share: float
+) -> tuple[list[Part], list[Part], dict[str, int]]:
+    """All that a training reads, and how much of each file an epoch takes.
+
+    Args:
+        data: The files.
+        texts: Record files of which only the texts count.
+        texts_share: Share of an epoch that comes from those, in (0, 1).
+
+    Returns:
+        Sources with their records, to train on and to score on, and source name -> most texts of an epoch.
+    """
+    train, dev = load_parts(data)
+    replay = [load_source(path, data.data_root) for path in data.replay]
+    taught = load_texts(texts, data.data_root, train)
+    train, replay, taught = (
+        compare_with_dev(parts, dev, data.skip_dev_texts) for parts in (train, replay, taught)
+    )
+    caps = replay_caps(train, replay, data.replay_share, "replay")
+    caps |= replay_caps(train, taught, texts_share, "texts") | data.caps()
+    return [*train, *replay, *taught], dev, caps
+
+
 def resume_point(args: LDNetTrainingArguments) -> str | None:
     """The checkpoint to resume from: a folder, or the last whole one of the output folder for `true`."""
     wanted = args.resume_from_checkpoint
@@ -132,6 +156,26 @@ def is_whole(checkpoint: Path) -> bool:
         return bool(json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return False
+
+
+def choose_trained(model: LDNetModel, args: ModelArguments) -> None:
+    """Set which parts of a model a training changes, and its dropout.
+
+    Args:
+        model: Changed in place.
+        args: What was asked for.
+    """
+    if args.encoder_dropout is not None:
+        set_dropout(model.encoder, args.encoder_dropout)
+    if args.freeze_encoder:
+        freeze_encoder(model)
+    freeze_words = args.freeze_word_embeddings
+    if freeze_words is None:  # new markers are all alike at first: those that stand for labels have to learn
+        freeze_words = model.config.label_state == "mean"
+    if freeze_words:
+        freeze_word_embeddings(model)
+    if args.lora_rank is not None:
+        add_lora(model, args.lora_rank)
 
 
 def build_trainer(
@@ -154,28 +198,11 @@ def build_trainer(
         A trainer that can `train()`.
     """
     set_seed(args.seed)
-    train, dev = load_parts(data)  # before the model: what is wrong with them shows at once
-    replay = [load_source(path, data.data_root) for path in data.replay]
-    taught = load_texts(texts, data.data_root, train)
-    train, replay, taught = (
-        compare_with_dev(parts, dev, data.skip_dev_texts) for parts in (train, replay, taught)
-    )
-    caps = replay_caps(train, replay, data.replay_share, "replay")
-    caps |= replay_caps(train, taught, texts_share, "texts") | data.caps()
-    train = [*train, *replay, *taught]
+    # Before the model: what is wrong with the files shows at once.
+    train, dev, caps = load_mixture(data, texts, texts_share)
     with quiet_libraries():
         model, processor = build_model(model_args)
-    if model_args.encoder_dropout is not None:
-        set_dropout(model.encoder, model_args.encoder_dropout)
-    if model_args.freeze_encoder:
-        freeze_encoder(model)
-    freeze_words = model_args.freeze_word_embeddings
-    if freeze_words is None:  # new markers are all alike at first: those that stand for labels have to learn
-        freeze_words = model.config.label_state == "mean"
-    if freeze_words:
-        freeze_word_embeddings(model)
-    if model_args.lora_rank is not None:
-        add_lora(model, model_args.lora_rank)
+    choose_trained(model, model_args)
     if not dev:
         args.eval_strategy, args.load_best_model_at_end = "no", False
     callbacks: list[Any] = []

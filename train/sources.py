@@ -248,7 +248,7 @@ def compare_with_dev(train: Sequence[Part], dev: Sequence[Part], skip: bool) -> 
                 "left out" if skip else "scores will be too good: --skip_dev_texts true leaves them out",
             )  # fmt: skip
         kept = [record for i, record in enumerate(records) if not (skip and i in seen)]
-        empty += [] if kept else [source.name]
+        empty += [source.name] if records and not kept else []
         left.append((source, kept))
     if empty:
         raise ValueError(f"skip_dev_texts: all texts of {empty} stand in the dev files; name other files")

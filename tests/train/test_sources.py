@@ -217,6 +217,10 @@ def test_other_texts_raise_no_warning(caplog):
     assert not caplog.text
 
 
+def test_a_source_that_was_empty_before_is_no_error():
+    assert compare_with_dev([texts_of("mine")], [DEV], skip=True) == [texts_of("mine")]
+
+
 def test_a_file_of_which_nothing_is_left_is_an_error():
     with pytest.raises(ValueError, match=r"all texts of \['mine'\] stand in the dev files"):
         compare_with_dev([TRAIN], [texts_of("same", *(r["text"] for r in TRAIN[1]))], skip=True)

@@ -61,7 +61,7 @@ class LDNetCollator:
             The arguments of `LDNetModel.forward`, `labels` included.
         """
         rng = np.random.default_rng([self.seed, self.epoch, *(example.index for example in examples)])
-        chosen = self.sampler.draw(examples, rng)
+        chosen = self.sampler.draw(examples, rng, taught=self.teacher is not None)
         labels = rename_labels(chosen.labels, self.other_names, self.other_names_share, rng)
         # Texts share a prompt: an instruction stands in it if it is the one of all of them.
         own = {example.source.schema.instruction for example in examples}

@@ -61,17 +61,20 @@ class LabelSampler:
     foreign: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     shuffle: bool = True
 
-    def draw(self, examples: Sequence[Example], rng: np.random.Generator) -> BatchLabels:
+    def draw(
+        self, examples: Sequence[Example], rng: np.random.Generator, taught: bool = False
+    ) -> BatchLabels:
         """Labels that occur in a batch and a draw of the other annotated ones.
 
         Args:
             examples: The texts of the batch.
             rng: Source of all draws.
+            taught: Whether a teacher knows the texts: of one that nobody annotated it is asked all labels.
 
         Returns:
             The labels, and what each text sees of them.
         """
-        labels = self._choose(examples, rng)
+        labels = self._choose(examples, rng, taught)
         position = {label_key(label): i for i, label in enumerate(labels)}
         own = np.zeros((len(examples), len(labels)), dtype=bool)
         present, foreign = own.copy(), own.copy()
@@ -83,13 +86,12 @@ class LabelSampler:
         asked = self._ask(own, present, rng)
         return BatchLabels(labels, position, asked, asked & (own | foreign))
 
-    def _choose(self, examples: Sequence[Example], rng: np.random.Generator) -> list[Label]:
+    def _choose(self, examples: Sequence[Example], rng: np.random.Generator, taught: bool) -> list[Label]:
         candidates: dict[Key, Label] = {}
         occurring: set[Key] = set()
         for example in examples:
             labels = example.source.schema.labels
-            # Of a text that nobody annotated a teacher knows all labels, if there is one.
-            asked = example.annotated or range(len(labels))
+            asked = example.annotated or (range(len(labels)) if taught else ())
             candidates.update((label_key(labels[i]), labels[i]) for i in asked)
             occurring.update(label_key(labels[loop.label]) for loop in example.loops)
         most = self.max_labels

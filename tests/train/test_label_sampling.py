@@ -46,13 +46,16 @@ def test_every_text_sees_all_labels_and_is_annotated_for_its_own(examples):
     assert names_where(chosen, chosen.annotated[2]) == {"gene", "disease"}
 
 
-def test_a_text_that_nobody_annotated_is_asked_all_labels_of_its_schema(make_model, make_processor):
+def test_a_text_that_nobody_annotated_is_asked_all_labels_of_its_schema_by_a_teacher(
+    make_model, make_processor
+):
     processor = make_processor(make_model().config)
     examples = ExtractionDataset(processor, [(NEWS, [{"text": "Ada lives in Paris"}])]).examples
-    chosen = LabelSampler().draw(examples, np.random.default_rng(0))
+    chosen = LabelSampler().draw(examples, np.random.default_rng(0), taught=True)
     assert {label.name for label in chosen.labels} == {"person", "city", "lives in"}
     assert chosen.asked.all()
     assert not chosen.annotated.any()
+    assert not LabelSampler().draw(examples, np.random.default_rng(0)).labels
 
 
 @given(seed=st.integers(0, 1000))

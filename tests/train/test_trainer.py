@@ -174,11 +174,11 @@ def test_epochs_reach_collator_and_sampler(make_trainer, monkeypatch):
     seen = []
     draw = LabelSampler.draw
 
-    def spy(sampler, examples, rng):
+    def spy(sampler, examples, rng, **options):
         seen.append(
             (trainer.data_collator.epoch, trainer.epoch_of.sampler.epoch, *[x.index for x in examples])
         )
-        return draw(sampler, examples, rng)
+        return draw(sampler, examples, rng, **options)
 
     monkeypatch.setattr(LabelSampler, "draw", spy)
     trainer.train()
